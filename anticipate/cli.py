@@ -1,0 +1,67 @@
+"""Entry point `anticipate COMMAND ...`: looks a command up and imports it only then.
+
+Nothing heavy is imported here, so that `anticipate --help` and typing mistakes answer at once.
+"""
+
+import difflib
+import sys
+from importlib import import_module
+
+from anticipate import __version__
+from anticipate.errors import AnticipateError, ConfigError
+
+COMMANDS = {
+    "prepare": ("anticipate.data.prepare:main", "convert a public release (or synthetic data) into one HDF5 file"),
+    "inspect": ("anticipate.data.inspect:main", "show what a prepared HDF5 file holds and verify its checksums"),
+    "fit": ("anticipate.training:main", "train an experiment, then test its last checkpoint"),
+    "validate": ("anticipate.training:main", "compute the validation metrics of a checkpoint"),
+    "test": ("anticipate.training:main", "score a checkpoint by the protocol of its data set"),
+    "predict": ("anticipate.training:main", "write the predictions of a checkpoint to one HDF5 file"),
+    "score": ("anticipate.score:main", "score anybody's predictions file by the protocol"),
+    "demo": ("anticipate.demo:main", "train, sample and score MixANT on a small synthetic data set"),
+}
+
+
+def usage() -> str:
+    """Return the text of `anticipate --help`."""
+    rows = "\n".join(f"  {name:<10} {help_}" for name, (_, help_) in COMMANDS.items())
+    return (
+        "usage: anticipate COMMAND [options]\n\n"
+        "Action anticipation in video: train, sample, score and explain.\n\n"
+        f"commands:\n{rows}\n\n"
+        "anticipate COMMAND --help tells the options of a command; anticipate --version the version.\n"
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command; exit with code 2 and one line on stderr when the user made a mistake.
+
+    Args:
+        argv: The words after `anticipate`; those of the process when None.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        sys.stdout.write(usage())
+        return
+    if argv[0] == "--version":
+        sys.stdout.write(f"anticipate {__version__}\n")
+        return
+    try:
+        _run(argv)
+    except AnticipateError as error:
+        sys.stderr.write(f"anticipate: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("anticipate: interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+def _run(argv: list[str]) -> None:
+    if argv[0] not in COMMANDS:
+        near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
+        raise ConfigError(f"unknown command '{argv[0]}': {hint}")
+    module, _, function = COMMANDS[argv[0]][0].partition(":")
+    getattr(import_module(module), function)(argv)

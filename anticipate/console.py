@@ -1,0 +1,38 @@
+"""What commands show: results on stdout, notices and progress on stderr, one style of argument errors."""
+
+import argparse
+import json
+import sys
+from typing import Any, NoReturn
+
+from anticipate.errors import ConfigError
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser without abbreviations whose errors are one line and exit with code 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Report a usage mistake."""
+        raise ConfigError(f"{message} (see: {self.prog} --help)")
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document to stdout; NaN becomes null, as JSON knows no NaN."""
+    sys.stdout.write(json.dumps(_finite(document), indent=2) + "\n")
+
+
+def notice(text: str) -> None:
+    """Write one line to stderr, where it cannot disturb a `--json` reader."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
