@@ -1,0 +1,69 @@
+"""Which implementation runs a scan: the one named, or the best one for the device."""
+
+import logging
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+from anticipate.errors import ConfigError
+from anticipate.nn.scan.inputs import ScanInputs
+
+REQUIRES = {"reference": "torch", "cpu": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
+"""Name of a backend, which is its module in this package, and the package that it needs."""
+
+logger = logging.getLogger(__name__)
+
+
+class Backend(Protocol):
+    """What the module of a backend offers."""
+
+    def forward(self, inputs: ScanInputs) -> tuple[Tensor, Tensor]:
+        """Return y (batch, d_inner, length) and the states that `backward` starts from."""
+
+    def backward(self, grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor | None]:
+        """Return the gradients of `inputs.tensors()`."""
+
+
+def check_name(backend: str) -> None:
+    """Refuse the name of no backend.
+
+    Args:
+        backend: "auto" or a key of `REQUIRES`.
+
+    Raises:
+        ConfigError: There is no such backend.
+    """
+    if backend != "auto" and backend not in REQUIRES:
+        known = ", ".join(["auto", *REQUIRES])
+        raise ConfigError(f"unknown scan backend '{backend}': choose from {known}")
+
+
+def load(backend: str, u: Tensor, A: Tensor) -> Backend:
+    """Import the module that runs a scan.
+
+    Args:
+        backend: "auto" or the name of a backend.
+        u: Input sequence; its device and dtype decide what "auto" means.
+        A: Transition; one that changes with the token is for the reference alone.
+
+    Returns:
+        The module of the backend.
+    """
+    if backend == "auto":
+        backend = "reference" if A.ndim == 4 else _best(u.device.type, u.dtype)
+    return cast(Backend, import_module(f"anticipate.nn.scan.{backend}"))
+
+
+@cache
+def _best(device: str, dtype: torch.dtype) -> str:
+    """Choose by device and dtype; cached, so that each choice is told once."""
+    candidates = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}.get(device, ())
+    if dtype == torch.float64:
+        candidates = ()
+    found = next((name for name in candidates if find_spec(REQUIRES[name])), "reference")
+    logger.info("selective scan of %s tensors on %s runs on the '%s' backend", dtype, device, found)
+    return found

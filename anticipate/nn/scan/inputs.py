@@ -1,0 +1,102 @@
+"""What a selective scan reads: the tensors, their shapes and the checks that every backend relies on."""
+
+from typing import Any, NamedTuple, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anticipate.errors import ConfigError
+
+CHUNK = 32
+"""Tokens between two states that forward keeps for backward."""
+
+
+class ScanInputs(NamedTuple):
+    """Arguments of `selective_scan` in its order; strides are free."""
+
+    u: Float[Tensor, "batch d_inner length"]
+    """Sequence that drives the state."""
+    delta: Float[Tensor, "batch d_inner length"]
+    """Time step, before bias and softplus."""
+    A: Float[Tensor, "*batch d_inner d_state"] | Float[Tensor, "batch d_inner d_state length"]
+    """Shared, per sample, or (reference only) per sample and token."""
+    B: Float[Tensor, "batch d_state length"]
+    C: Float[Tensor, "batch d_state length"]
+    D: Float[Tensor, " d_inner"] | None = None
+    z: Float[Tensor, "batch d_inner length"] | None = None
+    delta_bias: Float[Tensor, " d_inner"] | None = None
+    delta_softplus: bool = False
+    reverse: bool = False
+
+    def as_float(self) -> Self:
+        """Return the inputs in float32, or in float64 when `u` is float64."""
+        dtype = torch.promote_types(self.u.dtype, torch.float32)
+        return self._make(_cast(value, dtype) for value in self)
+
+    def tensors(self) -> list[Tensor | None]:
+        """Return the eight differentiable inputs; None marks an absent one."""
+        return [self.u, self.delta, self.A, self.B, self.C, self.D, self.z, self.delta_bias]
+
+
+def check(inputs: ScanInputs) -> None:
+    """Check shapes against each other.
+
+    Args:
+        inputs: Arguments of a scan.
+
+    Raises:
+        ConfigError: A tensor has another shape than `u`, `A` and the glossary of `ScanInputs` imply.
+    """
+    if inputs.u.ndim != 3 or inputs.A.ndim not in (2, 3, 4):
+        raise ConfigError(
+            f"selective_scan got u {_shape(inputs.u)} and A {_shape(inputs.A)}: expected u "
+            "(batch, d_inner, length) and A (d_inner, d_state), (batch, d_inner, d_state) "
+            "or (batch, d_inner, d_state, length)"
+        )
+    batch, d_inner, length = inputs.u.shape
+    d_state = inputs.A.shape[1 if inputs.A.ndim == 2 else 2]
+    sequence, per_state, per_channel = (
+        (batch, d_inner, length),
+        (batch, d_state, length),
+        (d_inner,),
+    )
+    A_shape = (batch, d_inner, d_state, length)[inputs.A.ndim == 2 : max(3, inputs.A.ndim)]
+    expected: dict[str, tuple[int, ...]] = {
+        "delta": sequence,
+        "A": A_shape,
+        "B": per_state,
+        "C": per_state,
+        "D": per_channel,
+        "z": sequence,
+        "delta_bias": per_channel,
+    }
+    for name, shape in expected.items():
+        tensor: Tensor | None = getattr(inputs, name)
+        if tensor is not None and tensor.shape != shape:
+            raise ConfigError(
+                f"selective_scan got {name} of shape {_shape(tensor)}: expected {shape} "
+                f"for u of shape {_shape(inputs.u)} and A of shape {_shape(inputs.A)}"
+            )
+
+
+def empty_starts(inputs: ScanInputs) -> Tensor:
+    """Return an uninitialised (chunks, batch, d_inner, d_state) tensor for the state at the start of every chunk."""
+    (batch, d_inner, length), d_state = inputs.u.shape, inputs.B.shape[1]
+    chunks = (length + CHUNK - 1) // CHUNK
+    dtype = torch.promote_types(inputs.u.dtype, torch.float32)
+    return inputs.u.new_empty(chunks, batch, d_inner, d_state, dtype=dtype)
+
+
+def empty_sequence(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return an uninitialised (batch, d_inner, length) tensor whose channels are contiguous in memory."""
+    batch, d_inner, length = like.shape
+    return like.new_empty(batch, length, d_inner, dtype=dtype).transpose(1, 2)
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    return value.to(dtype) if isinstance(value, Tensor) else value
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
