@@ -1,4 +1,4 @@
-"""The frames of a video that the dense protocol scores."""
+"""The frames of a video that the dense protocol scores, and how its ratios are written."""
 
 
 def evaluation_window(num_frames: int, obs_ratio: float, pred_ratio: float) -> tuple[int, int]:
@@ -23,3 +23,12 @@ def evaluation_window(num_frames: int, obs_ratio: float, pred_ratio: float) -> t
     """
     past = int(obs_ratio * num_frames)
     return past, min(int((pred_ratio + obs_ratio) * num_frames), num_frames)
+
+
+def ratio_name(ratio: float) -> str:
+    """Write a ratio as keys and data set names do: the shortest text that reads back equal.
+
+    >>> ratio_name(0.2)
+    '0.2'
+    """
+    return str(float(ratio))

@@ -1,0 +1,1 @@
+"""Forecasts from the observed label sequence alone, without features or a network."""
