@@ -1,8 +1,8 @@
 """The data file: one HDF5 file per prepared release, and `FeatureStore`, which reads it.
 
 CONTRIBUTING.md tabulates the layout; `anticipate.data.prepare.writer.StoreWriter` writes it. Every
-array is contiguous and uncompressed, so that a reader maps the file into memory and touches only the
-rows it needs; HDF5 itself is asked for names, attributes and offsets.
+array is contiguous and uncompressed, so that a reader maps the file into memory and touches only
+the rows it needs; HDF5 itself is asked for names, attributes and offsets.
 """
 
 import hashlib
@@ -223,8 +223,8 @@ class FeatureStore:
             file = h5py.File(self.path, "r", locking=False)  # finished files never change
         except OSError as error:
             raise DataError(
-                f"{self.path}: not an HDF5 file, or one that was cut off ({error}); make it again "
-                f"with: {self.make_with}"
+                f"{self.path}: not an HDF5 file, or one that was cut off "
+                f"({' '.join(str(error).split())}); make it again with: {self.make_with}"
             ) from error
         found = (file.attrs.get("format"), file.attrs.get("format_version"))
         if found != (FORMAT, FORMAT_VERSION):
@@ -244,8 +244,8 @@ class FeatureStore:
         videos = self._file["videos"]
         if video_id not in videos:
             raise DataError(
-                f"{self.path}: no video '{video_id}' among its {len(videos)} videos; was it prepared "
-                f"from another release?"
+                f"{self.path}: no video '{video_id}' among its {len(videos)} videos; was the file "
+                f"prepared from another release?"
             )
         return videos[video_id]
 
