@@ -29,8 +29,8 @@ class DenseBatch(NamedTuple):
     """Labels of the whole video at the annotation rate, PAD_LABEL beyond its end; zero frames wide in training."""
     num_frames: Int[Tensor, " batch"]
     """Length T of each video at the annotation rate."""
-    obs_ratios: Float[Tensor, " batch"]
-    """Observation ratio alpha of each row (float64, so that int(alpha * T) is exact)."""
+    obs_ratios: tuple[float, ...]
+    """Observation ratio alpha of each row; Python floats, so that int(alpha * T) is exact on every device."""
     video_ids: tuple[str, ...]
 
 

@@ -1,0 +1,1 @@
+"""Diffusion over label sequences: the network is only a callable here."""

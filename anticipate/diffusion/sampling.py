@@ -1,0 +1,51 @@
+"""Reverse diffusion: many futures of many videos as one batch (MixANT Eq. 13; DDIM with eta = 0 by default)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Labels = Float[Tensor, "batch tokens classes"]
+
+Denoise = Callable[[Labels, Int[Tensor, " batch"], Labels | None], Labels]
+"""Maps (x_t, t, previous estimate of x_0 or None) to an estimate of x_0."""
+
+
+def sample(denoise: Denoise, x_T: Labels, scheduler: Any) -> Labels:
+    """Run the scheduler from pure noise to x_0, feeding each estimate of x_0 back as self-conditioning.
+
+    Args:
+        denoise: The network.
+        x_T: Initial noise, one row per future: the only source of randomness.
+        scheduler: A fresh scheduler of `make_scheduler` (multistep solvers keep a history).
+    """
+    x_t, x_0 = x_T * scheduler.init_noise_sigma, None
+    for t in scheduler.timesteps:
+        steps = torch.full((len(x_t),), int(t), device=x_t.device)
+        x_0 = denoise(x_t, steps, x_0)
+        x_t = scheduler.step(x_0, t, x_t).prev_sample
+    return x_t
+
+
+def initial_noise(
+    seeds: Sequence[int], num_tokens: Sequence[int], num_samples: int, num_classes: int
+) -> Float[Tensor, "samples videos tokens classes"]:
+    """Return the initial noise of each video's samples, drawn on the CPU from its own seed; zero on padding.
+
+    A video's futures thus depend neither on its batch nor on the device, and its first n samples not on how many
+    follow.
+
+    Args:
+        seeds: One seed per video.
+        num_tokens: Observed and future tokens of each video.
+        num_samples: Futures per video.
+        num_classes: Width of the noise.
+    """
+    noise = torch.zeros(num_samples, len(seeds), max(num_tokens), num_classes)
+    for video, (seed, tokens) in enumerate(zip(seeds, num_tokens, strict=True)):
+        generator = torch.Generator().manual_seed(seed)
+        for index in range(num_samples):
+            noise[index, video, :tokens] = torch.randn(tokens, num_classes, generator=generator)
+    return noise

@@ -1,0 +1,6 @@
+"""Networks and layers: plain PyTorch, no training code."""
+
+from anticipate.nn.mixant import MixANT
+from anticipate.nn.scan import selective_scan
+
+__all__ = ["MixANT", "selective_scan"]

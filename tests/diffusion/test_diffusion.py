@@ -1,0 +1,119 @@
+"""Noise schedule, objective and solvers against closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from anticipate.diffusion.sampling import initial_noise, sample
+from anticipate.diffusion.schedule import cosine_alphas_cumprod, make_scheduler
+from anticipate.diffusion.training import add_noise, one_hot, reconstruction_loss
+from anticipate.errors import ConfigError
+
+
+def reference_alphas_cumprod(steps=1000, s=0.008):
+    """Nichol and Dhariwal's cosine schedule with betas capped at 0.999."""
+
+    def abar(u):
+        return math.cos((u + s) / (1 + s) * math.pi / 2) ** 2
+
+    product, products = 1.0, []
+    for i in range(steps):
+        product *= 1 - min(0.999, 1 - abar((i + 1) / steps) / abar(i / steps))
+        products.append(product)
+    return products
+
+
+def test_cosine_schedule_has_the_published_values():
+    alphas = cosine_alphas_cumprod(1000)
+    torch.testing.assert_close(
+        alphas.double(),
+        torch.tensor(reference_alphas_cumprod(), dtype=torch.float64),
+        rtol=2e-5,
+        atol=1e-9,
+    )
+    for t, expected in {0: 0.99996, 100: 0.9716, 500: 0.4923, 900: 0.02362, 980: 8.77e-4}.items():
+        assert math.isclose(alphas[t].item(), expected, rel_tol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(50, list(range(980, -1, -20))), (10, list(range(900, -1, -100)))]
+)
+def test_ddim_visits_the_field_s_steps(steps, expected):
+    assert make_scheduler("ddim", 1000, steps).timesteps.tolist() == expected
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpmsolver++", "unipc"])
+def test_a_perfect_denoiser_is_recovered(sampler):
+    x_0 = torch.nn.functional.one_hot(torch.tensor([[0, 2, 1]]), 3).double()
+    result = sample(
+        lambda x, t, previous: x_0,
+        torch.randn(1, 3, 3, dtype=torch.float64),
+        make_scheduler(sampler, 1000, 10),
+    )
+    torch.testing.assert_close(result, x_0, rtol=0, atol=1e-6)
+
+
+def test_ddim_equals_its_formula():
+    abar = reference_alphas_cumprod()
+    x = x_T = torch.randn(2, 4, 3, dtype=torch.float64)
+
+    def denoise(x_t, t, previous):
+        return torch.tanh(x_t) * 0.5 + (0 if previous is None else 0.1 * previous)
+
+    x_0 = None
+    for t in range(900, -1, -100):
+        x_0 = denoise(x, t, x_0)
+        noise = (x / math.sqrt(abar[t]) - x_0) / math.sqrt(1 / abar[t] - 1)
+        before = abar[t - 100] if t else 1.0
+        x = math.sqrt(before) * x_0 + math.sqrt(1 - before) * noise
+    torch.testing.assert_close(
+        sample(denoise, x_T, make_scheduler("ddim", 1000, 10)), x, rtol=0, atol=1e-4
+    )
+
+
+def test_first_estimate_has_no_self_conditioning_and_later_ones_the_one_before():
+    seen = []
+
+    def denoise(x_t, t, previous):
+        seen.append(previous)
+        return torch.full_like(x_t, float(len(seen)))
+
+    sample(denoise, torch.randn(1, 2, 2), make_scheduler("ddim", 1000, 4))
+    assert seen[0] is None
+    assert [value.flatten()[0].item() for value in seen[1:]] == [1.0, 2.0, 3.0]
+
+
+def test_noise_depends_on_the_video_alone():
+    alone = initial_noise([7], [5], 3, 4)
+    together = initial_noise([1, 7], [9, 5], 5, 4)
+    assert torch.equal(together[:3, 1, :5], alone[:, 0])
+    assert not together[:, 1, 5:].any()
+
+
+def test_add_noise_mixes_signal_and_noise_by_the_schedule():
+    x_0, noise, t = torch.randn(2, 3, 4), torch.randn(2, 3, 4), torch.tensor([0, 999])
+    x_t = add_noise(x_0, noise, t, cosine_alphas_cumprod(1000))
+    torch.testing.assert_close(x_t[0], x_0[0], rtol=0, atol=0.05)
+    torch.testing.assert_close(x_t[1], noise[1], rtol=0, atol=1e-3)
+
+
+def test_reconstruction_loss_ignores_padding_and_counts_squared_norms():
+    valid = torch.tensor([[True, True, False], [True, False, False]])
+    x_0 = one_hot(torch.tensor([[0, 1, -100], [2, -100, -100]]), valid, 3)
+    assert x_0.sum().item() == 3
+    estimate = torch.where(valid.unsqueeze(-1), torch.zeros(()), torch.full((), 9.0)).expand(
+        2, 3, 3
+    )
+    assert reconstruction_loss(x_0, estimate, valid).item() == 1.0
+    assert math.isclose(
+        reconstruction_loss(x_0, estimate, valid, "code").item(), 3 / 9, rel_tol=1e-6
+    )
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_impossible_step_counts_are_refused(steps):
+    with pytest.raises(
+        ConfigError, match="num_inference_steps must lie between 1 and num_train_timesteps"
+    ):
+        make_scheduler("ddim", 1000, steps)
