@@ -11,15 +11,19 @@ from anticipate import __version__
 from anticipate.errors import AnticipateError, ConfigError
 
 COMMANDS = {
-    "prepare": ("anticipate.data.prepare:main", "convert a public release (or synthetic data) into one HDF5 file"),
-    "inspect": ("anticipate.data.inspect:main", "show what a prepared HDF5 file holds and verify its checksums"),
+    "prepare": ("anticipate.data.prepare:main", "make one HDF5 file of a release"),
+    "inspect": (
+        "anticipate.data.inspect:main",
+        "show what such a file holds, verify its checksums",
+    ),
     "fit": ("anticipate.training:main", "train an experiment, then test its last checkpoint"),
-    "validate": ("anticipate.training:main", "compute the validation metrics of a checkpoint"),
+    "validate": ("anticipate.training:main", "score a checkpoint on held-out training videos"),
     "test": ("anticipate.training:main", "score a checkpoint by the protocol of its data set"),
-    "predict": ("anticipate.training:main", "write the predictions of a checkpoint to one HDF5 file"),
+    "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
     "score": ("anticipate.score:main", "score anybody's predictions file by the protocol"),
-    "demo": ("anticipate.demo:main", "train, sample and score MixANT on a small synthetic data set"),
+    "demo": ("anticipate.demo:main", "train, sample and score MixANT on synthetic data"),
 }
+"""Name of each command, the function that runs it, and its line in the help."""
 
 
 def usage() -> str:
@@ -29,7 +33,7 @@ def usage() -> str:
         "usage: anticipate COMMAND [options]\n\n"
         "Action anticipation in video: train, sample, score and explain.\n\n"
         f"commands:\n{rows}\n\n"
-        "anticipate COMMAND --help tells the options of a command; anticipate --version the version.\n"
+        "anticipate COMMAND --help lists the options of a command.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What commands show: results on stdout, notices and progress on stderr, one style of argument errors."""
+"""How commands speak: results on stdout, notices and progress on stderr, errors in one line."""
 
 import argparse
 import json

@@ -1,7 +1,7 @@
 """Mistakes a user can make, as one exception tree.
 
-A message says what was found, what was expected and what to do about it. `anticipate.cli.main` prints
-it as one line and exits with code 2; every other exception is a bug and keeps its traceback.
+A message says what was found, what was expected and what to do about it. `anticipate.cli.main`
+prints it as one line and exits with code 2; every other exception is a bug and keeps its traceback.
 """
 
 

@@ -1,8 +1,9 @@
 """Glossary of the tensors that data, models, metrics and files exchange.
 
-Axes: `batch` videos; `tokens` sampled frames (every `sample_rate`-th frame, what a network sees); `frames`
-frames at the annotation rate (what is scored); `feature` input width; `classes`; `samples` futures drawn for
-one observation. Masks are True on valid positions.
+Axes: `batch` videos; `tokens` sampled frames (every `sample_rate`-th frame, what a network sees);
+    `frames`
+frames at the annotation rate (what is scored); `feature` input width; `classes`; `samples` futures
+drawn for one observation. Masks are True on valid positions.
 """
 
 from typing import NamedTuple
@@ -26,16 +27,17 @@ class DenseBatch(NamedTuple):
     valid: Bool[Tensor, "batch tokens"]
     """True on observed and future tokens, False on padding."""
     frame_targets: Int[Tensor, "batch frames"]
-    """Labels of the whole video at the annotation rate, PAD_LABEL beyond its end; zero frames wide in training."""
+    """Labels of the whole video at the annotation rate, PAD_LABEL beyond its end; in training empty."""
     num_frames: Int[Tensor, " batch"]
     """Length T of each video at the annotation rate."""
     obs_ratios: tuple[float, ...]
-    """Observation ratio alpha of each row; Python floats, so that int(alpha * T) is exact on every device."""
+    """Observation ratio alpha of each row; as Python floats: int(alpha * T) must be exact."""
     video_ids: tuple[str, ...]
 
 
 class Forecast(NamedTuple):
-    """What every dense model's `forecast(batch)` returns; metrics, files and figures read only this."""
+    """What every dense model's `forecast(batch)` returns; metrics and files read only this."""
 
     preds: Int[Tensor, "samples batch frames"]
-    """Class per frame at the annotation rate from the first frame of the video; cut to each video's horizon by its reader."""
+    """Class per frame at the annotation rate, from the first frame of the video on; its reader cuts
+    each video at its horizon."""

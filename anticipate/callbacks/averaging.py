@@ -10,8 +10,9 @@ from torch import Tensor
 class WarmUpEMA(WeightAveraging):
     """Averages the weights, slowly at first; tests and `state_dict` of checkpoints use the average.
 
-    Until `update_after` optimizer steps the average is a copy. Then, every `update_every` steps s, its decay is
-    min(beta, 1 - (s - update_after)^-power): 0.785 at step 110, 0.9935 at 2000, 0.995 from 2930 on with the defaults.
+    Until `update_after` optimizer steps the average is a copy. Then, every `update_every` steps s,
+    its decay is min(beta, 1 - (s - update_after)^-power): 0.785 at step 110, 0.9935 at 2000, 0.995
+    from 2930 on with the defaults.
 
     Args:
         beta: Largest decay.

@@ -1,4 +1,4 @@
-"""Reverse diffusion: many futures of many videos as one batch (MixANT Eq. 13; DDIM with eta = 0 by default)."""
+"""Reverse diffusion: many futures of many videos as one batch (MixANT Eq. 13)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ Denoise = Callable[[Labels, Int[Tensor, " batch"], Labels | None], Labels]
 
 
 def sample(denoise: Denoise, x_T: Labels, scheduler: Any) -> Labels:
-    """Run the scheduler from pure noise to x_0, feeding each estimate of x_0 back as self-conditioning.
+    """Run the scheduler from pure noise to x_0; each estimate of x_0 conditions the next.
 
     Args:
         denoise: The network.
@@ -32,10 +32,10 @@ def sample(denoise: Denoise, x_T: Labels, scheduler: Any) -> Labels:
 def initial_noise(
     seeds: Sequence[int], num_tokens: Sequence[int], num_samples: int, num_classes: int
 ) -> Float[Tensor, "samples videos tokens classes"]:
-    """Return the initial noise of each video's samples, drawn on the CPU from its own seed; zero on padding.
+    """Return the initial noise of each video's samples, drawn from its own seed; zero on padding.
 
-    A video's futures thus depend neither on its batch nor on the device, and its first n samples not on how many
-    follow.
+    Drawn on the CPU, one sample after the other: a video's futures depend neither on its batch nor
+    on the device, and its first n samples not on how many follow.
 
     Args:
         seeds: One seed per video.

@@ -1,7 +1,8 @@
 """Noise schedule and solvers, from diffusers with every argument explicit.
 
-The field's code (GTDA, MANTA) uses the cosine schedule of Nichol and Dhariwal (s = 0.008, betas capped at 0.999), a
-network that predicts x_0, DDIM with eta = 0 without clipping, and the steps 0, c, 2c .. with c = T // n.
+The field's code (GTDA, MANTA) uses the cosine schedule of Nichol and Dhariwal (s = 0.008, betas
+capped at 0.999), a network that predicts x_0, DDIM with eta = 0 without clipping, and the steps 0,
+c, 2c .. with c = T // n.
 """
 
 from typing import Any, Literal
@@ -19,8 +20,8 @@ def make_scheduler(sampler: Sampler, num_train_timesteps: int, num_inference_ste
     """Return a fresh diffusers scheduler, its timesteps set for one sampling run.
 
     Args:
-        sampler: `ddim` (eta = 0), or the second-order solvers `dpmsolver++` and `unipc`. All are deterministic: a
-            future is a function of its initial noise.
+        sampler: `ddim` (eta = 0), or the second-order solvers `dpmsolver++` and `unipc`. All are
+            deterministic: a future is a function of its initial noise.
         num_train_timesteps: Steps T of the training schedule.
         num_inference_steps: Steps taken when sampling.
 
@@ -29,8 +30,8 @@ def make_scheduler(sampler: Sampler, num_train_timesteps: int, num_inference_ste
     """
     if not 1 <= num_inference_steps <= num_train_timesteps:
         raise ConfigError(
-            f"num_inference_steps must lie between 1 and num_train_timesteps ({num_train_timesteps}), "
-            f"got {num_inference_steps}"
+            f"num_inference_steps must lie between 1 and num_train_timesteps
+            ({num_train_timesteps}), " f"got {num_inference_steps}"
         )
     cosine = {"num_train_timesteps": num_train_timesteps, "beta_schedule": "squaredcos_cap_v2"}
     common = {

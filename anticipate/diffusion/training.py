@@ -40,8 +40,9 @@ def reconstruction_loss(
         x_0: Clean labels.
         estimate: The network's estimate.
         valid: False on padding, which never counts.
-        reduction: `mean`: squared norm per token, averaged over the valid tokens, so that lambda means the same for
-            every batch size; `code`: mean over padded tokens and classes, summed over the batch, as GTDA and MANTA do.
+        reduction: `mean`: squared norm per token, averaged over the valid tokens, so that lambda
+            means the same for every batch size; `code`: mean over padded tokens and classes, summed
+            over the batch, as GTDA and MANTA do.
     """
     squared = (x_0 - estimate).square() * valid.unsqueeze(-1)
     if reduction == "code":

@@ -1,4 +1,4 @@
-"""LightningModules: they wire networks, losses, optimizers and metrics together and hold no maths of their own."""
+"""LightningModules: they wire networks, losses, optimizers and metrics and hold no maths."""
 
 from anticipate.models.dense import DenseAnticipator
 from anticipate.models.diffusion import DiffusionAnticipator

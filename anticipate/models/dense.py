@@ -1,6 +1,7 @@
 """What every dense anticipation model shares: the protocol's scores and their names in the logs.
 
-Logged: `train/*` by the model; `<stage>/mean_moc/obs0.2_pred0.1` and likewise `top1_moc`, `mof`, `frame_diversity` for
+Logged: `train/*` by the model; `<stage>/mean_moc/obs0.2_pred0.1` and likewise `top1_moc`, `mof`,
+    `frame_diversity` for
 the stages `val` and `test`, and `<stage>/mean_moc`, the mean over all settings.
 """
 
@@ -18,7 +19,8 @@ from anticipate.types import DenseBatch, Forecast
 class DenseAnticipator(pl.LightningModule):
     """Base of the models that forecast a label for every frame.
 
-    A subclass trains as it likes and implements `forecast`; scores, logs, files and figures follow from that.
+    A subclass trains as it likes and implements `forecast`; scores, logs, files and figures follow
+    from that.
 
     Args:
         num_classes: Number of action classes; set from the data.
@@ -74,7 +76,7 @@ class DenseAnticipator(pl.LightningModule):
         self._log_scores("testing", "test")
 
     def compute_scores(self, stage: str = "testing") -> dict[str, dict[str, Any]]:
-        """Return `{"0.2": {"mean_moc": {"0.1": ..}, ..}, ..}` of all videos scored so far, over all processes."""
+        """Return `{"0.2": {"mean_moc": {"0.1": ..}, ..}, ..}` of all videos scored so far."""
         return {
             _ratio(key): metric.compute()
             for key, metric in self.scores[stage].items()
@@ -105,7 +107,7 @@ class DenseAnticipator(pl.LightningModule):
 
 
 def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Return optimizer groups: matrices decay; A_log, D, biases, norms and scales do not (Mamba's own rule)."""
+    """Return optimizer groups: matrices decay; A_log, D, biases, norms and scales do not."""
     decay: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in module.named_parameters():

@@ -1,7 +1,8 @@
-"""Stochastic dense anticipation by diffusion over label sequences (MixANT Sec. 4; also MANTA and, later, GTDA).
+"""Stochastic dense anticipation by diffusion over label sequences (MixANT Sec. 4).
 
-The model is a denoiser network plus this training and sampling procedure. Everything random in a training step follows
-from (seed, step), so a resumed run repeats what an uninterrupted one would have done.
+The model is a denoiser network plus this training and sampling procedure. Everything random in a
+training step follows from (seed, step), so a resumed run repeats what an uninterrupted one would
+have done.
 """
 
 import zlib
@@ -138,7 +139,7 @@ class DiffusionAnticipator(DenseAnticipator):
 
     @torch.no_grad()
     def forecast(self, batch: DenseBatch) -> Forecast:
-        """Sample futures; each depends on (seed, video, observation ratio, sample) alone, never on its batch."""
+        """Sample futures; each depends on (seed, video, ratio, sample), never on its batch."""
         num_tokens = batch.valid.sum(dim=1).tolist()
         seeds = [
             _seed(self.seed, "forecast", video_id, ratio)

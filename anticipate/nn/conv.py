@@ -17,7 +17,8 @@ def causal_conv_silu(
         x: Channels-last input.
         weight: One filter per channel; its last tap meets the present token, as in causal_conv1d.
         bias: One offset per channel.
-        reverse: Run against time: token l sees l .. l + d_conv - 1. Equals flipping input and output.
+        reverse: Run against time: token l sees l .. l + d_conv - 1. Equals flipping input and
+            output.
     """
     num_tokens, d_conv = x.shape[1], weight.shape[1]
     padded = F.pad(x, (0, 0, 0, d_conv - 1) if reverse else (0, 0, d_conv - 1, 0))

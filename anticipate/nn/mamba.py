@@ -1,7 +1,9 @@
 """Bidirectional Mamba layer with S6+ (MixANT Sec. 3, Eq. 7-10).
 
-Glossary: d_inner = D = expand * d_model channels; d_state = N; dt_rank = R = ceil(d_model / 16); delta = step size.
-The layer follows the two-branch reading: shared input and output projections, everything else once per direction.
+Glossary: d_inner = D = expand * d_model channels; d_state = N; dt_rank = R = ceil(d_model / 16);
+    delta = step size.
+The layer follows the two-branch reading: shared input and output projections, everything else once
+per direction.
 """
 
 import math
@@ -17,7 +19,7 @@ from anticipate.nn.scan import selective_scan
 
 
 class S6Plus(nn.Module):
-    """One direction: convolution, input-dependent delta, B and C, and a scan whose A comes from a bank.
+    """One direction: convolution, input-dependent delta, B and C, and a scan with A from a bank.
 
     Args:
         d_inner: Number of channels D.
@@ -71,8 +73,8 @@ class S6Plus(nn.Module):
     ) -> Float[Tensor, "batch tokens d_inner"]:
         """Return the output of this direction, before the gate.
 
-        `x` must be zero on padding. The convolution's bias makes padding non-zero again, hence the second mask:
-        a scan that starts in padding keeps the state zero until the first valid token.
+        `x` must be zero on padding. The convolution's bias makes padding non-zero again, hence the
+        second mask: a scan that starts in padding keeps the state zero until the first valid token.
         """
         x = causal_conv_silu(x, self.conv_weight, self.conv_bias, self.reverse) * mask
         dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)
@@ -134,7 +136,8 @@ class BidirectionalMamba(nn.Module):
         Args:
             u: Normalised tokens.
             valid: False on padding, which never changes the output of valid tokens.
-            gamma: Router probabilities: one row for both directions, or one row each; None for static A.
+            gamma: Router probabilities: one row for both directions, or one row each; None for
+                static A.
         """
         mask = valid.unsqueeze(-1).to(u.dtype)
         x, z = self.in_proj(u).chunk(2, dim=-1)

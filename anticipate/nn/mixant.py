@@ -1,8 +1,10 @@
-"""MixANT: the denoiser that turns noisy label sequences and observed features into clean ones (MixANT Sec. 4.2).
+"""MixANT: the denoiser that turns noisy label sequences and observed features into clean ones
+(MixANT Sec. 4.2).
 
-The paper's text leaves the block's layout open; `block` selects the reading. Time conditioning and self-conditioning
-come from the diffusion framework MixANT builds on (GTDA, MANTA) and are needed to reach the published sizes:
-1,588,720 parameters on Breakfast, 1,388,272 with one expert, which is MANTA.
+The paper's text leaves the block's layout open; `block` selects the reading. Time conditioning and
+self-conditioning come from the diffusion framework MixANT builds on (GTDA, MANTA) and are needed to
+reach the published sizes: 1,588,720 parameters on Breakfast, 1,388,272 with one expert, which is
+MANTA.
 """
 
 from collections.abc import Sequence
@@ -39,8 +41,8 @@ class MixMambaBlock(nn.Module):
         routers: None for a static block, one shared by both directions, or one each.
         d_model: Width of the tokens.
         routing_context: Tokens the routers average: `observed` or `full`.
-        block: `manta` (one residual around layer, LayerScale and one linear map) or `prenorm2` (a residual around
-            the layer and one around a two-layer MLP).
+        block: `manta` (one residual around layer, LayerScale and one linear map) or `prenorm2` (a
+            residual around the layer and one around a two-layer MLP).
         mlp_ratio: Hidden width of the MLP of `prenorm2` over d_model.
         dropout: Dropout after the MLP.
     """
@@ -109,16 +111,19 @@ class MixANT(nn.Module):
         num_experts: Forget matrices per mixture block and direction, E; 1 is MANTA.
         router: `unified`: one gamma for both directions; `independent`: one each.
         routing_context: Tokens the router averages: the `observed` ones or the `full` sequence.
-        selection: `straight_through` (hard choice, gradient to the router), `literal` (hard choice, the router learns
-            from load balancing alone) or `soft` (weighted mean of the experts).
-        expert_init_jitter: Standard deviation of the Gaussian that tells experts apart at the start.
-        block: Reading of Eq. 14-15: `manta` (one residual) or `prenorm2` (two residuals, as in a transformer).
+        selection: `straight_through` (hard choice, gradient to the router), `literal` (hard choice,
+            the router learns from load balancing alone) or `soft` (weighted mean of the experts).
+        expert_init_jitter: Standard deviation of the Gaussian that tells experts apart at the
+            start.
+        block: Reading of Eq. 14-15: `manta` (one residual) or `prenorm2` (two residuals, as in a
+            transformer).
         mlp_ratio: Hidden width of the MLP of `prenorm2` over d_model.
         d_state: State size N per channel.
         d_conv: Width of the depth-wise convolution.
         expand: d_inner / d_model.
         self_conditioning: Whether the previous estimate of x_0 is an input.
-        dropout: Dropout in the blocks; the public code of the predecessors lists it but never applies it.
+        dropout: Dropout in the blocks; the public code of the predecessors lists it but never
+            applies it.
         channel_dropout: Dropout of whole class channels of x_t; likewise.
 
     Raises:
@@ -153,7 +158,8 @@ class MixANT(nn.Module):
         label_dim = num_classes * (2 if self_conditioning else 1)
         self.feature_proj = nn.Linear(feature_dim, d_model, bias=False)
         self.label_proj = nn.Linear(label_dim, d_model)
-        # Both are one linear map of [x_t, self_cond, features]; kept apart, features are projected once per video.
+        # Both are one linear map of [x_t, self_cond, features]; kept apart, features are projected
+        # once per video.
         bound = (feature_dim + label_dim) ** -0.5
         for parameter in (*self.feature_proj.parameters(), *self.label_proj.parameters()):
             nn.init.uniform_(parameter, -bound, bound)
@@ -184,7 +190,7 @@ class MixANT(nn.Module):
         features: Float[Tensor, "batch observed_tokens feature"],
         observed: Bool[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Return the part of the input that depends on the video alone: projected features, zero where not observed."""
+        """Return what depends on the video alone: projected features, zero where not observed."""
         num_tokens = observed.shape[1]
         projected = self.feature_proj(features[:, :num_tokens])
         projected = F.pad(projected, (0, 0, 0, num_tokens - projected.shape[1]))
@@ -234,7 +240,8 @@ def _check_sizes(d_model: int, num_layers: int, num_static_layers: int, num_expe
         raise ConfigError(f"num_layers must be at least 1, got {num_layers}")
     if not 0 <= num_static_layers <= num_layers:
         raise ConfigError(
-            f"num_static_layers must lie between 0 and num_layers ({num_layers}), got {num_static_layers}"
+            f"num_static_layers must lie between 0 and num_layers ({num_layers}), "
+            f"got {num_static_layers}"
         )
     if num_experts < 1:
         raise ConfigError(f"num_experts must be at least 1, got {num_experts}")

@@ -1,4 +1,4 @@
-"""S6+: the forget matrix A of a state space model, chosen per video from a mixture (MixANT Sec. 3.2, Eq. 5-6, 17-18).
+"""S6+: the forget matrix A, chosen per video from a mixture (MixANT Sec. 3.2, Eq. 5-6, 17-18).
 
 Glossary: gamma = router probabilities; A_e = expert e, stored as A_log_e with A_e = -exp(A_log_e).
 """
@@ -44,9 +44,12 @@ class ForgetGateBank(nn.Module):
         d_inner: Number of channels D.
         d_state: State size N per channel.
         num_experts: Number of experts E; a bank of one is Mamba's own static A.
-        selection: `straight_through`: the expert of the largest gamma, with the gradient of gamma passed through;
-            `literal`: the same without that gradient; `soft`: the gamma-weighted mean of all experts.
-        jitter: Standard deviation of the Gaussian added to A_log at the start, so that experts differ.
+        selection: `straight_through`: the expert of the largest gamma, with the gradient of gamma
+            passed through;
+            `literal`: the same without that gradient; `soft`: the gamma-weighted mean of all
+                experts.
+        jitter: Standard deviation of the Gaussian added to A_log at the start, so that experts
+            differ.
     """
 
     def __init__(
@@ -74,7 +77,8 @@ class ForgetGateBank(nn.Module):
         chosen = -self.A_log[gamma.argmax(dim=-1)].exp()
         if self.selection == "literal" or not gamma.requires_grad:
             return chosen
-        # Zero in value, so the forward pass is Eq. 6 to the bit; dL/dgamma_e = <dL/dA, A_e> in the backward pass.
+        # Zero in value, so the forward pass is Eq. 6 to the bit; dL/dgamma_e = <dL/dA, A_e> in the
+        # backward pass.
         detour = einsum(
             gamma - gamma.detach(), -self.A_log.detach().exp(), "batch e, e d n -> batch d n"
         )
@@ -86,8 +90,9 @@ def load_balancing_loss(
 ) -> Float[Tensor, ""]:
     """Return Eq. 17-18: the sum over blocks of KL(expert usage || uniform).
 
-    Usage is the sum of gamma over the batch, normalised. The result is 0 for balanced usage and at most
-    blocks * ln(experts). Independent routers (two per block) count half each, so that lambda keeps its scale.
+    Usage is the sum of gamma over the batch, normalised. The result is 0 for balanced usage and at
+    most blocks * ln(experts). Independent routers (two per block) count half each, so that lambda
+    keeps its scale.
     """
     num_experts = gamma.shape[-1]
     usage = gamma.mean(dim=2)

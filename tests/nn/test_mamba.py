@@ -8,7 +8,7 @@ from anticipate.nn.mamba import BidirectionalMamba
 
 
 def reference_direction(direction, x):
-    """One direction of Eq. 7-8, token by token in numpy, on one unpadded video (tokens, d_inner)."""
+    """One direction of Eq. 7-8, token by token in numpy, on one video (tokens, d_inner)."""
     get = {name: p.detach().numpy() for name, p in direction.named_parameters()}
     if direction.reverse:
         x = x[::-1]

@@ -42,7 +42,8 @@ def run(network, features, x_t, t, observed, valid, self_cond=None):
     return network(x_t, t, network.encode(features, observed), observed, valid, self_cond)
 
 
-# Table 3 of the paper gives 1.6 M and MANTA's public code 1,388,272; the counts for other data sets follow from C and F.
+# Table 3 of the paper gives 1.6 M and MANTA's public code 1,388,272; the counts for other data sets
+# follow from C and F.
 @pytest.mark.parametrize(
     ("num_classes", "num_experts", "expected"),
     [

@@ -26,7 +26,7 @@ def test_hard_choice_is_the_chosen_expert_to_the_bit():
         assert torch.equal(gate(weights), expected)
 
 
-def test_soft_choice_averages_A_not_its_logarithm():
+def test_soft_choice_averages_the_matrices_not_their_logarithms():
     weights, gate = gamma(), bank("soft")
     expected = sum(weights[:, e, None, None] * -gate.A_log[e].exp() for e in range(4))
     torch.testing.assert_close(gate(weights), expected)
