@@ -30,8 +30,8 @@ def make_scheduler(sampler: Sampler, num_train_timesteps: int, num_inference_ste
     """
     if not 1 <= num_inference_steps <= num_train_timesteps:
         raise ConfigError(
-            f"num_inference_steps must lie between 1 and num_train_timesteps
-            ({num_train_timesteps}), " f"got {num_inference_steps}"
+            "num_inference_steps must lie between 1 and num_train_timesteps "
+            f"({num_train_timesteps}), got {num_inference_steps}"
         )
     cosine = {"num_train_timesteps": num_train_timesteps, "beta_schedule": "squaredcos_cap_v2"}
     common = {

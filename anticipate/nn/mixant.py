@@ -1,5 +1,4 @@
-"""MixANT: the denoiser that turns noisy label sequences and observed features into clean ones
-(MixANT Sec. 4.2).
+"""MixANT: the network that cleans noisy label sequences, given observed features (Sec. 4.2).
 
 The paper's text leaves the block's layout open; `block` selects the reading. Time conditioning and
 self-conditioning come from the diffusion framework MixANT builds on (GTDA, MANTA) and are needed to
