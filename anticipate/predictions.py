@@ -142,8 +142,8 @@ class PredictionsReader:
         group = self._file[video_id]
         if not isinstance(group, h5py.Group):
             raise DataError(
-                f"{self.path}: '{video_id}' is an array at the top; expected one group per video id "
-                f"that holds data sets named like {PREFIX}0.2"
+                f"{self.path}: '{video_id}' is an array; expected one group per video id, with "
+                f"arrays named like {PREFIX}0.2 inside"
             )
         return {self._ratio(video_id, name): name for name in group}
 

@@ -125,5 +125,5 @@ class DenseScores(Metric):
             before = int(self.num_futures) // int(self.num_videos)
             raise ValueError(f"preds have {len(preds)} samples, those of earlier videos {before}")
         for name, classes in (("preds", preds), ("targets", targets)):
-            if ((classes < 0) | (classes >= self.num_classes)).any():
+            if classes.numel() and not 0 <= classes.min() <= classes.max() < self.num_classes:
                 raise ValueError(f"{name} hold a class outside [0, {self.num_classes})")

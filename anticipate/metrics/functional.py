@@ -114,9 +114,10 @@ def frame_diversity(
     [0.0, 0.3333333333333333]
     """
     num_samples, num_frames = preds.shape
-    frame_starts = torch.arange(num_frames, device=preds.device) * num_classes
-    votes = torch.bincount((frame_starts + preds).flatten(), minlength=num_frames * num_classes)
-    agreeing = votes.square().reshape(num_frames, num_classes).sum(1) - num_samples
+    bins = torch.arange(num_frames, device=preds.device) * num_classes + preds
+    votes = torch.bincount(bins.flatten(), minlength=num_frames * num_classes)
+    # Summing n_c once per sample of class c gives sum_c n_c^2 without visiting the empty classes.
+    agreeing = votes.index_select(0, bins.flatten()).reshape(bins.shape).sum(0) - num_samples
     agreeing_until = torch.nn.functional.pad(agreeing.cumsum(0), (1, 0))
     pairs = horizons * (num_samples * (num_samples - 1))
     return (pairs - agreeing_until[horizons]).double() / pairs

@@ -1,0 +1,1 @@
+"""What people look at: tables and figures from plain scores and arrays."""
