@@ -78,11 +78,11 @@ class DenseDataset(Dataset[DenseItem]):
 
     def obs_ratio(self, draw: Draw) -> float:
         """Return where an item is cut in one epoch."""
-        video_id = self.video_ids[draw.item // len(self.obs_ratios)]
-        listed = self.obs_ratios[draw.item % len(self.obs_ratios)]
+        video, ratio = divmod(draw.item, len(self.obs_ratios))
+        listed = self.obs_ratios[ratio]
         if self.augment_seed is None:
             return listed
-        return augmented_ratio(video_id, listed, draw.epoch, self.augment_seed)
+        return augmented_ratio(self.video_ids[video], listed, draw.epoch, self.augment_seed)
 
     def __getitem__(self, draw: Draw) -> DenseItem:
         video = draw.item // len(self.obs_ratios)
