@@ -11,8 +11,8 @@ from anticipate.errors import ConfigError
 class CommandParser(argparse.ArgumentParser):
     """An argument parser without abbreviations whose errors are one line and exit with code 2."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         """Report a usage mistake."""

@@ -40,6 +40,7 @@ def make_scheduler(sampler: Sampler, num_train_timesteps: int, num_inference_ste
         "timestep_spacing": "leading",
         "steps_offset": 0,
     }
+    scheduler: Any
     if sampler == "ddim":
         scheduler = DDIMScheduler(**common, set_alpha_to_one=True, clip_sample=False)
     elif sampler == "dpmsolver++":

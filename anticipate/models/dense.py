@@ -7,13 +7,17 @@ the stages `val` and `test`, and `<stage>/mean_moc`, the mean over all settings.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 from torch import Tensor, nn
 
 from anticipate.metrics.dense import DenseScores
+from anticipate.metrics.windows import ratio_name
 from anticipate.types import DenseBatch, Forecast
+
+STAGES = ("val", "test")
+MEASURES = ("mean_moc", "top1_moc", "mof", "frame_diversity")
 
 
 class DenseAnticipator(pl.LightningModule):
@@ -39,70 +43,67 @@ class DenseAnticipator(pl.LightningModule):
         super().__init__()
         self.num_classes, self.sample_rate = num_classes, sample_rate
         self.obs_ratios, self.pred_ratios = tuple(obs_ratios), tuple(pred_ratios)
-        self.scores = nn.ModuleDict(
-            {
-                stage: nn.ModuleDict(
-                    {
-                        _key(ratio): DenseScores(num_classes, ratio, self.pred_ratios)
-                        for ratio in self.obs_ratios
-                    }
-                )
-                for stage in ("validation", "testing")
-            }
-        )
+        for stage in STAGES:
+            metrics = [
+                DenseScores(num_classes, ratio, self.pred_ratios) for ratio in self.obs_ratios
+            ]
+            self.add_module(f"{stage}_scores", nn.ModuleList(metrics))
 
     @abstractmethod
     def forecast(self, batch: DenseBatch) -> Forecast:
         """Draw futures for every video of the batch."""
 
-    def validation_step(self, batch: DenseBatch, batch_idx: int) -> Forecast:
+    def validation_step(self, batch: DenseBatch) -> dict[str, Forecast]:
         """Score the forecasts of held-out training videos."""
-        return self._score(batch, "validation")
+        return {"forecast": self._score(batch, "val")}
 
-    def test_step(self, batch: DenseBatch, batch_idx: int) -> Forecast:
+    def test_step(self, batch: DenseBatch) -> dict[str, Forecast]:
         """Score the forecasts of test videos."""
-        return self._score(batch, "testing")
+        return {"forecast": self._score(batch, "test")}
 
-    def predict_step(self, batch: DenseBatch, batch_idx: int) -> Forecast:
+    def predict_step(self, batch: DenseBatch) -> Forecast:
         """Return the forecasts."""
         return self.forecast(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the epoch."""
-        self._log_scores("validation", "val")
+        self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
         """Log the scores of the test."""
-        self._log_scores("testing", "test")
+        self._log_scores("test")
 
-    def compute_scores(self, stage: str = "testing") -> dict[str, dict[str, Any]]:
+    def metrics(self, stage: str) -> dict[float, DenseScores]:
+        """Return the metric of each observation ratio; `stage` is `val` or `test`."""
+        metrics = cast(Sequence[DenseScores], self.get_submodule(f"{stage}_scores"))
+        return dict(zip(self.obs_ratios, metrics, strict=True))
+
+    def compute_scores(self, stage: str = "test") -> dict[str, dict[str, Any]]:
         """Return `{"0.2": {"mean_moc": {"0.1": ..}, ..}, ..}` of all videos scored so far."""
-        return {
-            _ratio(key): metric.compute()
-            for key, metric in self.scores[stage].items()
-            if metric.update_called
-        }
+        metrics = self.metrics(stage).items()
+        return {ratio_name(r): metric.compute() for r, metric in metrics if metric.update_called}
 
     def _score(self, batch: DenseBatch, stage: str) -> Forecast:
-        forecast = self.forecast(batch)
-        for index, ratio in enumerate(batch.obs_ratios):
-            num_frames = int(batch.num_frames[index])
-            self.scores[stage][_key(ratio)].update(
-                forecast.preds[:, index, :num_frames], batch.frame_targets[index, :num_frames]
-            )
+        forecast, metrics = self.forecast(batch), self.metrics(stage)
+        for row, ratio in enumerate(batch.obs_ratios):
+            frames = slice(int(batch.num_frames[row]))
+            metrics[ratio].update(forecast.preds[:, row, frames], batch.frame_targets[row, frames])
         return forecast
 
-    def _log_scores(self, stage: str, prefix: str) -> None:
+    def _log_scores(self, stage: str) -> None:
         scores = self.compute_scores(stage)
-        values: list[float] = []
-        for obs_ratio, measures in scores.items():
-            for name in ("mean_moc", "top1_moc", "mof", "frame_diversity"):
-                for pred_ratio, value in measures[name].items():
-                    self.log(f"{prefix}/{name}/obs{obs_ratio}_pred{pred_ratio}", value)
-            values.extend(measures["mean_moc"].values())
-        if values:
-            self.log(f"{prefix}/mean_moc", sum(values) / len(values), prog_bar=True)
-        for metric in self.scores[stage].values():
+        self.log_dict(
+            {
+                f"{stage}/{measure}/obs{obs_ratio}_pred{pred_ratio}": value
+                for obs_ratio, measures in scores.items()
+                for measure in MEASURES
+                for pred_ratio, value in measures[measure].items()
+            }
+        )
+        overall = [moc for measures in scores.values() for moc in measures["mean_moc"].values()]
+        if overall:
+            self.log(f"{stage}/mean_moc", sum(overall) / len(overall), prog_bar=True)
+        for metric in self.metrics(stage).values():
             metric.reset()
 
 
@@ -113,12 +114,3 @@ def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
     for name, parameter in module.named_parameters():
         (decay if parameter.ndim > 1 and not name.endswith("A_log") else rest).append(parameter)
     return [{"params": decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-def _key(ratio: float) -> str:
-    """Return a ratio as a name that a ModuleDict takes."""
-    return f"obs{ratio}".replace(".", "_")
-
-
-def _ratio(key: str) -> str:
-    return key.removeprefix("obs").replace("_", ".")

@@ -7,19 +7,22 @@ have done.
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from anticipate.diffusion.sampling import initial_noise, sample
 from anticipate.diffusion.schedule import Sampler, cosine_alphas_cumprod, make_scheduler
 from anticipate.diffusion.training import Reduction, add_noise, one_hot, reconstruction_loss
+from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense import DenseAnticipator, decay_groups
-from anticipate.nn.mixant import DenoiserOutput, MixANT
+from anticipate.nn.denoiser import Denoiser, DenoiserOutput
+from anticipate.nn.mixant import MixANT
 from anticipate.nn.mixture import expert_usage, load_balancing_loss, router_entropy
 from anticipate.types import DenseBatch, Forecast
 
@@ -35,6 +38,7 @@ class DiffusionAnticipator(DenseAnticipator):
         pred_ratios: Horizons beta to score; set from the data.
         denoiser: Network; called with num_classes and feature_dim.
         optimizer: Optimizer; matrices decay, everything else does not.
+        ema_decay: Largest decay of the averaged weights that are tested; null for no averaging.
         plateau_factor: Factor of the learning rate when the epoch's training loss stops falling.
         plateau_patience: Epochs without progress before that.
         load_balancing: Weight lambda of the load balancing loss in Eq. 19.
@@ -48,6 +52,8 @@ class DiffusionAnticipator(DenseAnticipator):
         max_tokens: Tokens denoised at once; bounds the memory of sampling and changes no result.
     """
 
+    alphas_cumprod: Tensor
+
     def __init__(
         self,
         num_classes: int,
@@ -55,8 +61,9 @@ class DiffusionAnticipator(DenseAnticipator):
         sample_rate: int,
         obs_ratios: Sequence[float] = (0.2, 0.3),
         pred_ratios: Sequence[float] = (0.1, 0.2, 0.3, 0.5),
-        denoiser: Callable[[int, int], nn.Module] = MixANT,
+        denoiser: Callable[[int, int], Denoiser] = MixANT,
         optimizer: OptimizerCallable = torch.optim.AdamW,
+        ema_decay: float | None = 0.995,
         plateau_factor: float = 0.5,
         plateau_patience: int = 10,
         load_balancing: float = 0.1,
@@ -75,11 +82,11 @@ class DiffusionAnticipator(DenseAnticipator):
             sampler, num_train_timesteps, num_inference_steps
         )  # refuses wrong counts before training
         self.denoiser = denoiser(num_classes, feature_dim)
-        self.optimizer = optimizer
+        self.optimizer, self.ema_decay = optimizer, ema_decay
         self.register_buffer(
             "alphas_cumprod", cosine_alphas_cumprod(num_train_timesteps), persistent=False
         )
-        self.plateau = {"factor": plateau_factor, "patience": plateau_patience}
+        self.plateau_factor, self.plateau_patience = plateau_factor, plateau_patience
         self.load_balancing, self.loss_reduction = load_balancing, loss_reduction
         self.self_conditioning_prob, self.num_train_timesteps = (
             self_conditioning_prob,
@@ -88,7 +95,7 @@ class DiffusionAnticipator(DenseAnticipator):
         self.seed, self.sampler, self.num_inference_steps = seed, sampler, num_inference_steps
         self.num_samples, self.max_tokens = num_samples, max_tokens
 
-    def training_step(self, batch: DenseBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: DenseBatch) -> Tensor:
         """Return (1 - lambda) L_rec + lambda L_lb (Eq. 19)."""
         x_0 = one_hot(batch.targets, batch.valid, self.num_classes)
         output = self._denoise_noisy(batch, x_0)
@@ -122,20 +129,15 @@ class DiffusionAnticipator(DenseAnticipator):
         gamma: Tensor,
         batch_size: int,
     ) -> None:
-        per_epoch = {
-            "on_step": False,
-            "on_epoch": True,
-            "batch_size": batch_size,
-            "sync_dist": True,
-        }
-        self.log("train/loss", loss, prog_bar=True, **per_epoch)
-        self.log("train/reconstruction", reconstruction, **per_epoch)
+        values = {"train/loss": loss, "train/reconstruction": reconstruction}
         if len(gamma):
-            self.log("train/load_balancing", balancing, **per_epoch)
-            self.log("router/entropy", router_entropy(gamma), **per_epoch)
             usage = expert_usage(gamma).mean(dim=(0, 1))
-            for expert, share in enumerate(usage):
-                self.log(f"router/usage_expert{expert}", share, **per_epoch)
+            values |= {
+                "train/load_balancing": balancing,
+                "router/entropy": router_entropy(gamma),
+                **{f"router/usage_expert{expert}": share for expert, share in enumerate(usage)},
+            }
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
 
     @torch.no_grad()
     def forecast(self, batch: DenseBatch) -> Forecast:
@@ -176,10 +178,16 @@ class DiffusionAnticipator(DenseAnticipator):
         scheduler = make_scheduler(self.sampler, self.num_train_timesteps, self.num_inference_steps)
         return sample(denoise, x_T, scheduler).argmax(dim=-1)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_callbacks(self) -> list[Callback]:
+        """Return the averaging of the weights: part of the recipe, not of the machine."""
+        return [] if self.ema_decay is None else [WarmUpEMA(self.ema_decay)]
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and the plateau rule on the epoch's training loss."""
         optimizer = self.optimizer(decay_groups(self.denoiser))
-        plateau = ReduceLROnPlateau(optimizer, **self.plateau)
+        plateau = ReduceLROnPlateau(
+            optimizer, factor=self.plateau_factor, patience=self.plateau_patience
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss", "interval": "epoch"},

@@ -7,7 +7,7 @@ MANTA.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +15,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from anticipate.errors import ConfigError
+from anticipate.nn.denoiser import Denoiser, DenoiserOutput
 from anticipate.nn.mamba import BidirectionalMamba
 from anticipate.nn.mixture import Router, Selection
 from anticipate.nn.time_embedding import FiLM, TimeEmbedding
 
 RoutingContext = Literal["observed", "full"]
 BlockReading = Literal["manta", "prenorm2"]
-
-
-class DenoiserOutput(NamedTuple):
-    """What a denoiser returns."""
-
-    x_0: Float[Tensor, "batch tokens classes"]
-    """Estimate of the clean one-hot labels; zero on padding."""
-    gamma: Float[Tensor, "blocks routers batch experts"]
-    """Router probabilities of every mixture block; zero blocks without a mixture."""
 
 
 class MixMambaBlock(nn.Module):
@@ -98,7 +90,7 @@ class MixMambaBlock(nn.Module):
         return (h + self.film(self.dropout(update), time)) * mask, gamma
 
 
-class MixANT(nn.Module):
+class MixANT(Denoiser):
     """Denoiser of MixANT; with one expert, of MANTA.
 
     Args:

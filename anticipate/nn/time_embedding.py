@@ -32,7 +32,8 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Int[Tensor, " batch"]) -> Float[Tensor, "batch d_time"]:
         """Return the embedding of each step."""
-        return self.mlp(sinusoids(t, self.d_model).to(self.mlp[0].weight.dtype))
+        weight = next(self.mlp.parameters())
+        return self.mlp(sinusoids(t, self.d_model).to(weight.dtype))
 
 
 class FiLM(nn.Module):

@@ -1,0 +1,133 @@
+"""What a test leaves behind: the papers' table beside the baselines, and `metrics.json`.
+
+Each baseline stands there twice: continuing the annotated observation, which no model has, and
+continuing the observation as the tested model itself decodes it (majority of its samples).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Int
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from torch import Tensor
+
+from anticipate.baselines.last_label import LastLabel
+from anticipate.baselines.trigram import TriGram
+from anticipate.metrics.dense import DenseScores
+from anticipate.metrics.windows import evaluation_window
+from anticipate.models.dense import DenseAnticipator
+from anticipate.report.tables import horizon_table
+from anticipate.types import DenseBatch, Forecast
+
+OBSERVATIONS = ("decoded", "ground truth")
+
+
+class DenseResults(Callback):
+    """Scores the baselines beside the model, prints both, and writes `metrics.json`.
+
+    Args:
+        baselines: Whether to score last-label and tri-gram too.
+        seed: Seed of the tri-gram's samples.
+    """
+
+    def __init__(self, baselines: bool = True, seed: int = 0) -> None:
+        self.baselines, self.seed = baselines, seed
+        self._models: dict[str, LastLabel | TriGram] = {}
+        self._scores: dict[str, dict[float, DenseScores]] = {}
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit the baselines to the training videos of the split."""
+        if not (self.baselines and isinstance(pl_module, DenseAnticipator)):
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        trigram = TriGram.fit(data.train_transcripts(), data.num_classes)
+        self._models = {"last-label": LastLabel(), "tri-gram": trigram}
+        self._scores = {
+            f"{name} ({observation})": {
+                ratio: DenseScores(data.num_classes, ratio, pl_module.pred_ratios).to(
+                    pl_module.device
+                )
+                for ratio in pl_module.obs_ratios
+            }
+            for name in self._models
+            for observation in OBSERVATIONS
+        }
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Let the baselines continue the same observations."""
+        if not isinstance(pl_module, DenseAnticipator):
+            return
+        for row in range(len(batch.video_ids)):
+            self._continue(batch, outputs["forecast"], row, pl_module.pred_ratios[-1])
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Gather the scores of all processes, then print and write them once."""
+        if not isinstance(pl_module, DenseAnticipator):
+            return
+        rows = {type(pl_module.denoiser).__name__: pl_module.compute_scores()}
+        for name, metrics in self._scores.items():
+            rows[name] = {str(r): m.compute() for r, m in metrics.items() if m.update_called}
+        self._publish(trainer, rows)
+
+    def _continue(self, batch: DenseBatch, forecast: Forecast, row: int, horizon: float) -> None:
+        ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
+        past, end = evaluation_window(num_frames, ratio, horizon)
+        targets = batch.frame_targets[row, :num_frames]
+        observations = {
+            "decoded": majority(forecast.preds[:, row, :past]),
+            "ground truth": targets[:past],
+        }
+        for name, model in self._models.items():
+            for observation, labels in observations.items():
+                preds = model.forecast(
+                    labels.cpu().numpy(),
+                    end,
+                    len(forecast.preds),
+                    np.random.default_rng([self.seed, *batch.video_ids[row].encode()]),
+                )
+                metric = self._scores[f"{name} ({observation})"][ratio]
+                metric.update(torch.from_numpy(preds).to(targets.device), targets)
+
+    @rank_zero_only
+    def _publish(self, trainer: pl.Trainer, rows: dict[str, Any]) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        videos = next(iter(next(iter(rows.values())).values()))["num_videos"]
+        title = f"{data.dataset}, split {data.split}, {videos} test videos"
+        console = Console()
+        for measure in ("mean_moc", "top1_moc"):
+            console.print(horizon_table(title, rows, measure, data.synthetic))
+        if trainer.log_dir is None:
+            return
+        document = {
+            "dataset": data.dataset,
+            "split": data.split,
+            "synthetic": data.synthetic,
+            "num_test_videos": videos,
+            "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
+            "scores": rows,
+        }
+        folder = Path(trainer.log_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / "metrics.json.partial"
+        partial.write_text(json.dumps(document, indent=2) + "\n")
+        partial.replace(folder / "metrics.json")
+        console.print(f"scores: {folder / 'metrics.json'}", soft_wrap=True, highlight=False)
+
+
+def majority(preds: Int[Tensor, "samples frames"]) -> Int[Tensor, " frames"]:
+    """Return the label that most samples give each frame; the smallest id on ties."""
+    return preds.cpu().mode(dim=0).values

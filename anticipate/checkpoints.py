@@ -1,0 +1,61 @@
+"""Checkpoints, looked at before a model meets them, so that a wrong one is one clear line."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import BadZipFile, is_zipfile
+
+import torch
+from torch import nn
+
+from anticipate.errors import CheckpointError
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the contents of a checkpoint, tensors on the CPU; nothing but data is unpickled.
+
+    Args:
+        path: File that `anticipate fit` wrote.
+
+    Raises:
+        CheckpointError: No file, a damaged one, or not a checkpoint.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint {path}: train first with anticipate fit")
+    if not is_zipfile(path):
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: expected a file of torch")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, BadZipFile, EOFError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{path} holds no state_dict, expected a checkpoint of anticipate")
+    return content
+
+
+def check_fits(path: Path, model: nn.Module) -> None:
+    """Compare a checkpoint with a model, tensor by tensor.
+
+    Args:
+        path: File that `anticipate fit` wrote.
+        model: The model that shall take its weights.
+
+    Raises:
+        CheckpointError: As `read_checkpoint` does, or the checkpoint is of another model.
+    """
+    found = {name: tuple(t.shape) for name, t in read_checkpoint(path)["state_dict"].items()}
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    advice = "; use the config.yaml of its run folder"
+    other = sorted(found.keys() ^ expected.keys())
+    if other:
+        verb = "has an unknown" if other[0] in found else "lacks the"
+        raise CheckpointError(
+            f"{path} is of another model: it {verb} tensor '{other[0]}' "
+            f"({len(other)} names differ){advice}"
+        )
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise CheckpointError(
+                f"{path} is of another model: '{name}' is {found[name]}, expected {shape}{advice}"
+            )

@@ -1,0 +1,70 @@
+"""`extends`: one experiment file names its parent and only what differs.
+
+jsonargparse merges several `--config` files from left to right; this module replaces each
+`--config FILE` by its chain of parents, oldest first.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anticipate.errors import ConfigError
+
+
+def config_chain(path: Path, children: tuple[Path, ...] = ()) -> list[Path]:
+    """Return the ancestors of a configuration file, oldest first, then the file itself.
+
+    Args:
+        path: A YAML file; its key `extends` names one parent or a list, relative to the file.
+        children: The files that led here.
+
+    Raises:
+        ConfigError: A file is missing, is not YAML, or is its own ancestor.
+    """
+    path = path.resolve()
+    if path in children:
+        circle = " -> ".join(child.name for child in (*children, path))
+        raise ConfigError(f"circular extends: {circle}; remove one of these lines")
+    parents = _read(path, children).get("extends") or []
+    names = [parents] if isinstance(parents, str) else parents
+    chains = (config_chain(path.parent / name, (*children, path)) for name in names)
+    return [*(ancestor for chain in chains for ancestor in chain), path]
+
+
+def expand_extends(argv: list[str]) -> list[str]:
+    """Replace every `--config FILE` of a command line by its whole chain.
+
+    Args:
+        argv: Words of a command line; `-c FILE` and `--config=FILE` count too.
+
+    Raises:
+        ConfigError: As `config_chain` does.
+    """
+    return list(_expanded(argv))
+
+
+def _expanded(argv: list[str]) -> Iterator[str]:
+    words = iter(argv)
+    for word in words:
+        if word in ("--config", "-c"):
+            word = f"--config={next(words, '')}"
+        if word.startswith("--config="):
+            chain = config_chain(Path(word.removeprefix("--config=")))
+            yield from (part for path in chain for part in ("--config", str(path)))
+        else:
+            yield word
+
+
+def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    if not path.is_file():
+        named = f" (named by extends in {children[-1]})" if children else ""
+        raise ConfigError(f"no configuration file {path}{named}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__}, expected keys and values")
+    return content or {}
