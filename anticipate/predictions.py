@@ -5,8 +5,10 @@ shape (num_samples, num_frames) at the annotation rate, frame 0 = first frame of
 attributes, all optional: `dataset`, `split`, `synthetic`, `run`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -31,12 +33,10 @@ class PredictionsWriter:
         self._attributes = attributes
         self._partial = self.path.with_name(f"{self.path.name}.partial")
 
-    def __enter__(self) -> Self:
-        try:
+    def __enter__(self) -> "PredictionsWriter":
+        with self._writing():
             self._file = h5py.File(self._partial, "w")
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written: {_one_line(error)}") from error
-        self._file.attrs.update(self._attributes)
+            self._file.attrs.update(self._attributes)
         return self
 
     def add(
@@ -48,22 +48,38 @@ class PredictionsWriter:
             video_id: Id of the video in the data file.
             obs_ratio: Observed share of the video.
             preds: Classes, none negative, from the first frame of the video to the longest horizon.
+
+        Raises:
+            DataError: The file cannot be written.
         """
-        # Runs of equal bytes: the fastest gzip level shrinks them to a few percent.
-        self._file.create_dataset(
-            f"{video_id}/{PREFIX}{ratio_name(obs_ratio)}",
-            data=preds.astype(np.min_scalar_type(preds.max())),
-            chunks=preds.shape,
-            compression="gzip",
-            compression_opts=1,
-        )
+        with self._writing():
+            # Runs of equal bytes: the fastest gzip level shrinks them to a few percent.
+            self._file.create_dataset(
+                f"{video_id}/{PREFIX}{ratio_name(obs_ratio)}",
+                data=preds.astype(np.min_scalar_type(preds.max())),
+                chunks=preds.shape,
+                compression="gzip",
+                compression_opts=1,
+            )
 
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
-        if error_type is None:
-            self._partial.replace(self.path)
-        else:
-            self._partial.unlink()
+        try:
+            with self._writing():
+                self._file.close()
+            if error_type is None:
+                self._partial.replace(self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
+            raise DataError(
+                f"{self.path}: cannot be written ({_one_line(error)}); "
+                f"check that the folder exists and the disk has room"
+            ) from error
 
 
 class PredictionsReader:
@@ -132,7 +148,7 @@ class PredictionsReader:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PredictionsReader":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,5 +174,5 @@ class PredictionsReader:
         return ratio
 
 
-def _one_line(error: OSError) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())

@@ -11,7 +11,6 @@ after a sampled end the last action goes on.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
@@ -39,7 +38,7 @@ class TriGram:
     std_lengths: Float[np.ndarray, " classes"]
 
     @classmethod
-    def fit(cls, transcripts: Sequence[Segments], num_classes: int) -> Self:
+    def fit(cls, transcripts: Sequence[Segments], num_classes: int) -> "TriGram":
         """Count training transcripts.
 
         Args:
