@@ -204,15 +204,14 @@ def test_what_must_stay_together_is_read_from_the_video_id(dataset, video_id, gr
     assert dataset.group_of(video_id) == group
 
 
-def test_views_of_the_synthetic_set_stay_together(synthetic_file):
-    data = Synthetic(str(synthetic_file), validation_fraction=0.3)
-    groups = [
+def test_persons_of_the_synthetic_set_are_read_as_its_splits_are_made(synthetic_file):
+    data = Synthetic(str(synthetic_file))
+    persons = [
         {Synthetic.group_of(video) for video in videos}
-        for videos in (data.train_videos, data.val_videos)
+        for videos in (data.train_videos, data.test_videos)
     ]
-    assert groups[0]
-    assert groups[1]
-    assert not groups[0] & groups[1]
+    assert not persons[0] & persons[1]
+    assert len(persons[0] | persons[1]) < len(data.store.video_ids)
 
 
 @pytest.mark.parametrize(
