@@ -1,1 +1,1 @@
-"""What people look at: tables and figures from plain scores and arrays."""
+"""What people look at: tables in the papers' layout and figures."""

@@ -1,0 +1,7 @@
+"""What happens around training and testing: figures, results and the files of a run."""
+
+from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
+from anticipate.callbacks.results import DenseResults
+from anticipate.callbacks.run_files import PredictionsFile
+
+__all__ = ["DenseResults", "ExpertUsage", "ForecastFigures", "PredictionsFile"]
