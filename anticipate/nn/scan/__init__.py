@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from anticipate.nn.scan.backends import check_name
+from anticipate.nn.scan.backends import check_backend
 from anticipate.nn.scan.inputs import ScanInputs, check
 from anticipate.nn.scan.ops import scan
 
@@ -24,15 +24,15 @@ def selective_scan(
 ) -> Tensor:
     """Run h_l = exp(dt_l A) h_{l-1} + dt_l u_l B_l and read y_l = (C_l h_l + D u_l) SiLU(z_l).
 
-    Shapes and meaning are those of `selective_scan_fn` in mamba_ssm, with A also per sample. The state
-    is float32 (float64 for float64 inputs on the reference). Tensors may have any strides; channels that
-    are contiguous in memory, as in the transpose of (batch, length, d_inner), are the fastest.
+    Shapes and meaning are those of `selective_scan_fn` in mamba_ssm, with A also per sample. The
+    state is float32 (float64 for float64 inputs on the reference). Tensors may have any strides;
+    contiguous channels, as in the transpose of (batch, length, d_inner), are the fastest.
 
     Args:
         u: Input sequence (batch, d_inner, length).
         delta: Time steps (batch, d_inner, length) before bias and softplus.
-        A: Transition (d_inner, d_state), or per sample (batch, d_inner, d_state), or, on the reference,
-            per sample and token (batch, d_inner, d_state, length).
+        A: Transition (d_inner, d_state), or per sample (batch, d_inner, d_state), or, on the
+            reference, per sample and token (batch, d_inner, d_state, length).
         B: What enters the state (batch, d_state, length).
         C: What is read from the state (batch, d_state, length).
         D: Skip connection (d_inner).
@@ -46,10 +46,10 @@ def selective_scan(
         y (batch, d_inner, length) in the dtype of `u`, channels contiguous in memory.
 
     Raises:
-        ConfigError: Shapes that do not fit together, or a backend that is unknown, missing or unable.
+        ConfigError: Shapes that do not fit, or a backend that is unknown, missing or unable.
     """
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
-    check_name(backend)
     check(inputs)
+    check_backend(backend, inputs)
     y, _ = scan(*inputs, backend)
     return y

@@ -15,6 +15,9 @@ from anticipate.nn.scan.inputs import ScanInputs
 REQUIRES = {"reference": "torch", "cpu": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
 """Name of a backend, which is its module in this package, and the package that it needs."""
 
+CANDIDATES = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
+"""Fast backends of a device type, best first; the reference runs everywhere."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,18 +31,32 @@ class Backend(Protocol):
         """Return the gradients of `inputs.tensors()`."""
 
 
-def check_name(backend: str) -> None:
-    """Refuse the name of no backend.
+def check_backend(backend: str, inputs: ScanInputs) -> None:
+    """Refuse a backend that does not exist or cannot run these inputs.
 
     Args:
         backend: "auto" or a key of `REQUIRES`.
+        inputs: What it shall run.
 
     Raises:
-        ConfigError: There is no such backend.
+        ConfigError: The name is unknown, or the device, dtype or A is for other backends.
     """
-    if backend != "auto" and backend not in REQUIRES:
+    if backend in ("auto", "reference"):
+        return
+    if backend not in REQUIRES:
         known = ", ".join(["auto", *REQUIRES])
         raise ConfigError(f"unknown scan backend '{backend}': choose from {known}")
+    device = inputs.u.device.type
+    found = {
+        f"tensors on {device}": backend in CANDIDATES.get(device, ()),
+        "float64 tensors": inputs.u.dtype != torch.float64,
+        "A that changes with the token": inputs.A.ndim < 4,
+    }
+    for what, able in found.items():
+        if not able:
+            raise ConfigError(
+                f"scan backend '{backend}' cannot run {what}: use backend 'auto' or 'reference'"
+            )
 
 
 def load(backend: str, u: Tensor, A: Tensor) -> Backend:
@@ -61,9 +78,7 @@ def load(backend: str, u: Tensor, A: Tensor) -> Backend:
 @cache
 def _best(device: str, dtype: torch.dtype) -> str:
     """Choose by device and dtype; cached, so that each choice is told once."""
-    candidates = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}.get(device, ())
-    if dtype == torch.float64:
-        candidates = ()
+    candidates = () if dtype == torch.float64 else CANDIDATES.get(device, ())
     found = next((name for name in candidates if find_spec(REQUIRES[name])), "reference")
     logger.info("selective scan of %s tensors on %s runs on the '%s' backend", dtype, device, found)
     return found

@@ -1,4 +1,4 @@
-"""What a selective scan reads: the tensors, their shapes and the checks that every backend relies on."""
+"""What a selective scan reads, and the checks and layouts that every backend relies on."""
 
 from typing import Any, NamedTuple, Self
 
@@ -46,7 +46,7 @@ def check(inputs: ScanInputs) -> None:
         inputs: Arguments of a scan.
 
     Raises:
-        ConfigError: A tensor has another shape than `u`, `A` and the glossary of `ScanInputs` imply.
+        ConfigError: A tensor has another shape than those of `u` and `A` imply.
     """
     if inputs.u.ndim != 3 or inputs.A.ndim not in (2, 3, 4):
         raise ConfigError(
@@ -81,15 +81,15 @@ def check(inputs: ScanInputs) -> None:
 
 
 def empty_starts(inputs: ScanInputs) -> Tensor:
-    """Return an uninitialised (chunks, batch, d_inner, d_state) tensor for the state at the start of every chunk."""
+    """Return an uninitialised (chunks, batch, d_state, d_inner) tensor for the kept states."""
     (batch, d_inner, length), d_state = inputs.u.shape, inputs.B.shape[1]
     chunks = (length + CHUNK - 1) // CHUNK
     dtype = torch.promote_types(inputs.u.dtype, torch.float32)
-    return inputs.u.new_empty(chunks, batch, d_inner, d_state, dtype=dtype)
+    return inputs.u.new_empty(chunks, batch, d_state, d_inner, dtype=dtype)
 
 
 def empty_sequence(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return an uninitialised (batch, d_inner, length) tensor whose channels are contiguous in memory."""
+    """Return an uninitialised (batch, d_inner, length) tensor with contiguous channels."""
     batch, d_inner, length = like.shape
     return like.new_empty(batch, length, d_inner, dtype=dtype).transpose(1, 2)
 

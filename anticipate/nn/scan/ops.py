@@ -1,7 +1,7 @@
 """The scan as two custom operators: autograd, autocast and torch.compile see one opaque node each.
 
-Operators know tensors and plain values only, so arguments are flat here, absent gradients are tensors
-without elements, and the backend is chosen inside the operator, where no compiler looks.
+Operators know tensors and plain values only, so arguments are flat here, absent gradients are
+tensors without elements, and the backend is chosen inside the operator, where no compiler looks.
 """
 
 from typing import Any

@@ -1,11 +1,11 @@
 """The selective scan in plain PyTorch: the truth for every other backend, in float32 or float64.
 
-Recurrence (Mamba's code: exact exponential for A, Euler for B), for each sample, channel c and state n:
+Recurrence (Mamba's code: exact exponential for A, Euler for B) of each sample, channel and state n:
 
     h_l = exp(dt_l A) h_{l-1} + dt_l u_l B_l        y_l = (sum_n C_l h_l + D u_l) SiLU(z_l)
 
-Only the state at the start of every chunk of tokens is kept; backward computes the states of one chunk
-again, so memory grows with batch * length * d_inner, never times d_state.
+Only the state at the start of every chunk of tokens is kept; backward computes the states of one
+chunk again, so memory grows with batch * length * d_inner, never times d_state.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def forward(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
 
     Returns:
         y (batch, d_inner, length) in the dtype of `u`, and the state at the start of each chunk,
-        (chunks, batch, d_inner, d_state), for `backward`.
+        (chunks, batch, d_state, d_inner), for `backward`.
     """
     x = inputs.as_float()
     y = empty_sequence(x.u)
@@ -47,7 +47,7 @@ def forward(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     state = x.u.new_zeros(batch, d_inner, x.B.shape[1])
     starts = empty_starts(x)
     for index, tokens in enumerate(_chunks(length, x.reverse)):
-        starts[index] = state
+        starts[index] = state.mT
         chunk = _chunk(x, tokens)
         states = _states(chunk, state, x.reverse)
         state = states[0] if x.reverse else states[-1]
@@ -74,9 +74,9 @@ def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor 
     grad_y = grad_y.to(x.u.dtype)
     grads = [None if tensor is None else torch.zeros_like(tensor) for tensor in x.tensors()]
     named = ScanInputs(*grads, x.delta_softplus, x.reverse)  # type: ignore[arg-type]
-    grad_state = torch.zeros_like(starts[0]) if len(starts) else starts
+    grad_state = torch.zeros_like(starts[0]).mT if len(starts) else starts
     for index, tokens in reversed(list(enumerate(_chunks(x.u.shape[2], x.reverse)))):
-        grad_state = _chunk_backward(x, named, grad_y, tokens, starts[index], grad_state)
+        grad_state = _chunk_backward(x, named, grad_y, tokens, starts[index].mT, grad_state)
     if x.delta_bias is not None and named.delta_bias is not None:
         named.delta_bias.copy_(named.delta.sum((0, 2)))
     return [
@@ -121,7 +121,7 @@ def _states(chunk: _Chunk, state: Tensor, reverse: bool) -> Tensor:
 def _chunk_backward(
     x: ScanInputs, grads: ScanInputs, grad_out: Tensor, tokens: slice, start: Tensor, carry: Tensor
 ) -> Tensor:
-    """Add one chunk to `grads`; take and return the gradient of the state that leaves and enters it."""
+    """Add one chunk to `grads`; turn the gradient of its last state into that of its start."""
     chunk = _chunk(x, tokens)
     states = _states(chunk, start, x.reverse)
     grad_y = rearrange(_grad_y(x, grads, grad_out, tokens, states, chunk), "b d l -> l b d")

@@ -1,0 +1,89 @@
+"""Forward kernel of the CPU scan: an item is one vector of channels of one sample."""
+
+from typing import NamedTuple, Self, no_type_check
+
+from anticipate.nn.scan.blocks import deposit, deposit_states, fetch, fetch_states, kernel
+from anticipate.nn.scan.inputs import CHUNK
+from anticipate.nn.scan.lanes import (
+    LANES,
+    LOG2_E,
+    ZERO,
+    exp2,
+    fill,
+    get,
+    inline,
+    load,
+    sigmoid,
+    softplus,
+    store,
+)
+
+
+class ForwardScratch(NamedTuple):
+    """Addresses of one thread's memory, or the sizes of its parts in vectors."""
+
+    rate: int
+    """A log2(e), one vector per state."""
+    state: int
+    spare: int
+    """A vector on its way between memory and registers."""
+
+    @classmethod
+    def sizes(cls, d_state: int) -> Self:
+        """Return the sizes for `d_state` states."""
+        return cls(rate=d_state, state=d_state, spare=1)
+
+
+@kernel
+@no_type_check
+def forward(call, y, scratch, first, last):
+    """Run the items `first` to `last` (exclusive) of a scan."""
+    blocks = (call.d_inner + LANES - 1) // LANES
+    for item in range(first, last):
+        b = item // blocks
+        c = (item % blocks) * LANES
+        _block(call, y, scratch, b, c, min(LANES, call.d_inner - c))
+
+
+@inline
+@no_type_check
+def _block(call, y, scratch, b, c, width):
+    """Run all tokens of the channels from `c` on."""
+    rate, state, spare = scratch
+    fetch_states(rate, call.A, b, 0, c, width, call.d_state, spare)
+    for n in range(call.d_state):
+        store(rate, n * LANES, load(rate, n * LANES) * LOG2_E)
+        store(state, n * LANES, fill(ZERO))
+    skip = fetch(call.D, b, 0, c, width, spare)
+    bias = fetch(call.delta_bias, b, 0, c, width, spare)
+    for step in range(call.length):
+        if step % CHUNK == 0:
+            chunk = step // CHUNK
+            deposit_states(state, call.starts, b, chunk, c, width, call.d_state, spare)
+        token = call.length - 1 - step if call.reverse else step
+        u = fetch(call.u, b, token, c, width, spare)
+        dt = fetch(call.delta, b, token, c, width, spare) + bias
+        if call.delta_softplus:
+            dt = softplus(dt)
+        out = skip * u + _advance(call, rate, state, b, token, dt, dt * u)
+        if call.gated:
+            gate = fetch(call.z, b, token, c, width, spare)
+            out = out * gate * sigmoid(gate)
+        deposit(y, b, token, c, width, spare, out)
+
+
+@inline
+@no_type_check
+def _advance(call, rate, state, b, token, dt, inflow):
+    """Move the state by one token and return what C reads from it."""
+    first_b = b * call.B.batch + token * call.B.token
+    first_c = b * call.C.batch + token * call.C.token
+    out = fill(ZERO)
+    for n in range(call.d_state):
+        decay = exp2(dt * load(rate, n * LANES))
+        h = decay * load(state, n * LANES) + inflow * get(
+            call.B.address, first_b + n * call.B.state
+        )
+        store(state, n * LANES, h)
+        out = out + h * get(call.C.address, first_c + n * call.C.state)
+    return out
