@@ -111,7 +111,7 @@ def _stored(
 
 
 def _fingerprint(release: Release, source: FeatureSource) -> str:
-    digest = hashlib.sha256(repr((source.describe(), release.splits)).encode())
+    digest = hashlib.sha256(repr((source.fingerprint(), release.splits)).encode())
     for video in release.videos:
         digest.update(repr((video.video_id, video.activity, video.num_feature_frames)).encode())
         digest.update(np.ascontiguousarray(video.labels).data)

@@ -1,13 +1,11 @@
 """What every release is read into before its data file is written."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int16
-
-from anticipate.errors import DataError
 
 
 class LabelledVideo(NamedTuple):
@@ -34,6 +32,19 @@ class Release:
     notes: dict[str, Any] = field(default_factory=dict)
     """What was skipped, cut or turned; becomes the notes of the data file."""
 
+    def without(self, video_ids: Collection[str]) -> "Release":
+        """Return the release without some videos."""
+        splits = {
+            k: {part: [v for v in ids if v not in video_ids] for part, ids in parts.items()}
+            for k, parts in self.splits.items()
+        }
+        videos = tuple(video for video in self.videos if video.video_id not in video_ids)
+        return replace(self, videos=videos, splits=splits)
+
+    def mended(self, videos: tuple[LabelledVideo, ...], notes: Mapping[str, Any]) -> "Release":
+        """Return the release with the same videos, some of them cut, and notes that say so."""
+        return replace(self, videos=videos, notes={**self.notes, **notes})
+
 
 class FeatureSource(Protocol):
     """Where the features of a release come from: files or synthesis."""
@@ -42,18 +53,13 @@ class FeatureSource(Protocol):
     synthetic: bool
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings that decide the content, for the notes of the file."""
+        """Return settings and counts for the notes of the data file."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a text that changes whenever the features change."""
         ...
 
     def rows(self, video: LabelledVideo) -> Iterator[Float[np.ndarray, "rows feature"]]:
         """Yield blocks of the rows of frames 0, stride, 2 stride .. below `num_feature_frames`."""
         ...
-
-
-def check_unique(names: Sequence[str], where: object) -> None:
-    """Raise DataError when a name occurs twice in the lines of a file."""
-    seen: dict[str, int] = {}
-    for line, name in enumerate(names, start=1):
-        if name in seen:
-            raise DataError(f"{where}:{line}: '{name}' again, first on line {seen[name]}; drop one")
-        seen[name] = line

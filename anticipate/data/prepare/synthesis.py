@@ -75,6 +75,10 @@ class SyntheticFeatures:
         """Return the settings of the synthesis."""
         return {"synthesis": {"noise": self._noise, "seed": self._seed}}
 
+    def fingerprint(self) -> str:
+        """Return the settings as text."""
+        return repr((self.feature_dim, self._stride, self._noise, self._seed))
+
     def rows(self, video: LabelledVideo) -> Iterator[Float32[np.ndarray, "rows feature"]]:
         """Yield the features of frames 0, stride, 2 stride .. of a video in blocks."""
         generator = self._generator("video", video.video_id)
