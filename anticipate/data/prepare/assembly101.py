@@ -6,9 +6,9 @@ exclusive) and the TSM features, as the official LMDB per view (`features/<view>
 (`features/<sequence>/<view>/features.npy`).
 
 The timeline of a video starts at the first label. Label frame n is image n of the LMDBs, whose
-images count from 1 (image 1 serves frame 0), and column n of the arrays, as the public loaders slice
-them. Views end at different images: a video keeps all labels, and its frames beyond the end of the
-view have no features.
+images count from 1 (image 1 serves frame 0), and column n of the arrays, as the public loaders
+slice them. Views end at different images: a video keeps all labels, and its frames beyond the end
+of the view have no features.
 """
 
 import argparse

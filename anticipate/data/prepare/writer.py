@@ -131,8 +131,9 @@ class StoreWriter:
         """
         with self._writing():
             for k, parts in splits.items():
+                split = self._file["splits"].create_group(k, track_order=True)
                 for part, video_ids in parts.items():
-                    self._write_text(f"splits/{k}/{part}", video_ids)
+                    _write_text(split, part, video_ids)
             self._file.attrs["notes"] = json.dumps(notes)
             del self._file.attrs["recipe"], self._file.attrs["closed"]
             self._file.attrs["format_version"] = FORMAT_VERSION
@@ -151,8 +152,8 @@ class StoreWriter:
         for name, value in self._header._asdict().items():
             if name != "classes":
                 file.attrs[name] = value
-        self._write_text("classes", self._header.classes)
-        file.create_group("splits")
+        _write_text(file, "classes", self._header.classes)
+        file.create_group("splits", track_order=True)
         file.create_group("videos")
         return file
 
@@ -220,9 +221,6 @@ class StoreWriter:
         with self._writing():
             array.attrs["sha256"] = digest.hexdigest()
 
-    def _write_text(self, name: str, lines: Sequence[str]) -> None:
-        self._file.create_dataset(name, data=list(lines), dtype=h5py.string_dtype())
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Tell failures of the disk as user errors; HDF5 raises them as OSError or RuntimeError."""
@@ -238,6 +236,10 @@ class StoreWriter:
 
 def _is_complete(video: h5py.Group | None) -> bool:
     return video is not None and "num_feature_frames" in video.attrs
+
+
+def _write_text(group: h5py.Group, name: str, lines: Sequence[str]) -> None:
+    group.create_dataset(name, data=list(lines), dtype=h5py.string_dtype())
 
 
 def _padded(blocks: Iterable[np.ndarray], num_zeros: int, feature_dim: int) -> Iterator[np.ndarray]:
