@@ -53,7 +53,7 @@ class PredictionsWriter:
             DataError: The file cannot be written.
         """
         with self._writing():
-            # Runs of equal bytes: the fastest gzip level shrinks them to a few percent.
+            # Runs of equal bytes: the fastest gzip level shrinks them at no cost in time.
             self._file.create_dataset(
                 f"{video_id}/{PREFIX}{ratio_name(obs_ratio)}",
                 data=preds.astype(np.min_scalar_type(preds.max())),
