@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from anticipate import __version__
-from anticipate.callbacks import DenseResults, ExpertUsage, ForecastFigures, PredictionsFile
-from anticipate.callbacks.run_files import SaveRunConfig
+from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
+from anticipate.callbacks.results import DenseResults
+from anticipate.callbacks.run_files import PredictionsFile, SaveRunConfig
 from anticipate.checkpoints import check_fits
 from anticipate.config_chain import expand_extends
 from anticipate.data import Assembly101, Breakfast, Salads50, Synthetic
@@ -185,6 +186,7 @@ def _quieten_lightning() -> None:
         lambda record: "Tip:" not in record.getMessage() and "💡" not in record.getMessage()
     )
     for message in (
+        ".*Total length of `list` across ranks is zero.*",  # no validation videos, as asked
         ".*does not have many workers.*",  # reading one HDF5 file needs none on few cores
         ".*number of training batches.*smaller than the logging interval.*",
         ".*GPU available but not used.*",
