@@ -58,10 +58,13 @@ def horizon_markdown(
 
 
 def measure_table(title: str, scores: Scores, synthetic: bool = False) -> Table:
-    """Show every measure of one method."""
+    """Show every measure of one method, and of how many videos and samples."""
     columns = _columns([scores])
     rows = [[name, *_cells(scores, columns, key)] for key, name in MEASURES.items()]
-    return _rich_table(_title(title, synthetic), _Grid(("measure",), columns, rows))
+    table = _rich_table(_title(title, synthetic), _Grid(("measure",), columns, rows))
+    counts = (f"obs {obs}: {n['num_videos']} x {n['num_samples']}" for obs, n in scores.items())
+    table.caption = f"videos x samples: {', '.join(counts)}"
+    return table
 
 
 def _title(title: str, synthetic: bool) -> str:

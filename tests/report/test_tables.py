@@ -103,6 +103,7 @@ def test_one_method_shows_every_measure_and_diversity_with_three_decimals():
     for name in ("Mean MoC (%)", "Top-1 MoC (%)", "MoF (%)"):
         assert cells(text, name)[:2] == ["0.0", "1.0"]
     assert cells(text, "Frame diversity")[:2] == ["0.040", "1.040"]
+    assert "videos x samples: obs 0.2: 252 x 25, obs 0.3: 252 x 25" in text
 
 
 @pytest.mark.parametrize("measure", ["mean_moc", "top1_moc", "mof"])
