@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -196,7 +196,7 @@ class FeatureStore:
             self._handle.file.close()
         self._handle = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FeatureStore":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -26,7 +26,7 @@ from anticipate.data.prepare.timelines import Timeline, frame_number, read_timel
 from anticipate.data.prepare.views import View, find_views
 from anticipate.errors import DataError
 
-FPS = 30
+FPS = 30.0
 PARTS = {"train": "train.csv", "test": "val.csv"}
 """The test labels are withheld, so the field tests on the validation list."""
 PUBLISHED = {"classes": 202, "train videos": 4684, "test videos": 1424}

@@ -28,7 +28,7 @@ _BUNDLE = re.compile(r"(train|test)\.split(\d+)\.bundle")
 class Published(NamedTuple):
     """Facts of a published release."""
 
-    fps: int
+    fps: float
     num_videos: int
     num_classes: int
     split_sizes: Mapping[str, tuple[int, int]]
@@ -39,14 +39,14 @@ class Published(NamedTuple):
 
 PUBLISHED = {
     "breakfast": Published(
-        fps=15,
+        fps=15.0,
         num_videos=1712,
         num_classes=48,
         split_sizes={"1": (1460, 252), "2": (1261, 451), "3": (1279, 433), "4": (1136, 576)},
         activity=lambda video_id: video_id.rpartition("_")[2],
     ),
     "50salads": Published(
-        fps=30,
+        fps=30.0,
         num_videos=50,
         num_classes=19,
         split_sizes={str(k): (40, 10) for k in range(1, 6)},

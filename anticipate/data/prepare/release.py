@@ -1,8 +1,8 @@
 """What every release is read into before its data file is written."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int16
@@ -19,8 +19,7 @@ class LabelledVideo(NamedTuple):
     """Frames at the beginning that have features; fewer than labels only in Assembly101."""
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """The annotation of a whole release, checked, in memory (labels are small)."""
 
     dataset: str
@@ -29,7 +28,7 @@ class Release:
     videos: tuple[LabelledVideo, ...]
     splits: Mapping[str, Mapping[str, Sequence[str]]]
     source: str
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = MappingProxyType({})
     """What was skipped, cut or turned; becomes the notes of the data file."""
 
     def without(self, video_ids: Collection[str]) -> "Release":
@@ -39,13 +38,14 @@ class Release:
             for k, parts in self.splits.items()
         }
         videos = tuple(video for video in self.videos if video.video_id not in video_ids)
-        return replace(self, videos=videos, splits=splits)
+        return self._replace(videos=videos, splits=splits)
 
     def mended(self, videos: tuple[LabelledVideo, ...], notes: Mapping[str, Any]) -> "Release":
         """Return the release with the same videos, some of them cut, and notes that say so."""
-        return replace(self, videos=videos, notes={**self.notes, **notes})
+        return self._replace(videos=videos, notes={**self.notes, **notes})
 
 
+@runtime_checkable
 class FeatureSource(Protocol):
     """Where the features of a release come from: files or synthesis."""
 

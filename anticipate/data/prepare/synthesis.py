@@ -85,7 +85,7 @@ class SyntheticFeatures:
         labels = video.labels[: video.num_feature_frames]
         segment_of = np.cumsum(np.diff(labels, prepend=labels[:1]) != 0)[:: self._stride]
         labels = labels[:: self._stride]
-        segments = _normal(generator, segment_of[-1] + 1, self._latent_dim)
+        segments = _normal(generator, int(segment_of[-1]) + 1, self._latent_dim)
         activity = ACTIVITY * self._direction("activity", video.activity)
         state = _normal(generator, 1, self._latent_dim)[0]
         for start in range(0, len(labels), _BLOCK_ROWS):

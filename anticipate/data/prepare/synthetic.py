@@ -18,7 +18,7 @@ from anticipate.errors import ConfigError
 
 DATASET = "synthetic"
 HELP = "a small complete data set for the demo, tests and notebooks"
-FPS = 10
+FPS = 10.0
 FEATURE_DIM = 64
 NUM_VIDEOS = 144
 NUM_SPLITS = 2

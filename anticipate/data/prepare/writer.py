@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import h5py
 import numpy as np
@@ -72,7 +72,7 @@ class StoreWriter:
         if self.path.exists() and not overwrite:
             raise DataError(f"{self.path}: exists already; replace it with --force")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StoreWriter":
         with self._writing():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._resume() or self._start()
