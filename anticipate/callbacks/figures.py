@@ -87,7 +87,7 @@ class ForecastFigures(Callback):
         """Draw the chosen videos of the batch; each is in the batches of one process."""
         for row, video_id in enumerate(batch.video_ids if self._test_videos else ()):
             if video_id in self._test_videos:
-                figure = self._timeline(_data(trainer), batch, outputs, row)
+                figure = self._timeline(_data(trainer), batch, outputs["forecast"], row)
                 self._save(trainer, figure, f"{video_id}_obs{batch.obs_ratios[row]}")
 
     def _save(self, trainer: pl.Trainer, figure: Any, name: str) -> None:

@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from anticipate.report.palette import class_colors
@@ -34,8 +35,8 @@ BAR_HEIGHT = 0.74
 OBSERVED_FADE = 0.55
 """How far forecasts fade to white where the video is observed: there nothing is at stake."""
 
-LETTER_INCHES, COLUMN_INCHES, MAX_COLUMNS = 0.063, 0.4, 8
-"""Width of a letter of TEXT_SIZE and of what else a column of the legend needs; most columns."""
+COLUMN_INCHES, MAX_COLUMNS = 0.36, 8
+"""What a column of the legend needs besides its names; most columns."""
 
 TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 MAX_TICKS = 9
@@ -48,7 +49,7 @@ def timeline(
     rows: Mapping[str, Integer[np.ndarray, " frames"]],
     observed_frames: int,
     classes: tuple[str, ...],
-    fps: float,
+    fps: int | float,
     title: str,
     note: str = "",
 ) -> Figure:
@@ -67,14 +68,13 @@ def timeline(
     occurring = list(dict.fromkeys(np.concatenate([runs.labels for runs in segments]).tolist()))
     names = [classes[label].replace("_", " ") for label in occurring]
     columns = _legend_columns(names)
-    legend_lines = -(-len(names) // columns)
-    height = 0.95 + ROW_INCHES * len(rows) + LINE_INCHES * legend_lines
+    lines = -(-len(names) // columns)
+    height = 0.95 + ROW_INCHES * len(rows) + LINE_INCHES * lines
     figure = _figure((WIDTH, height), title, note)
     axes = figure.add_subplot()
     colors, observed_seconds = class_colors(classes), observed_frames / fps
     for row, runs in enumerate(segments):
-        fade = OBSERVED_FADE if row else 0.0
-        _draw_bar(axes, row, runs, colors, observed_seconds, fps, fade)
+        _draw_bar(axes, row, runs, colors, observed_seconds, fps)
     _mark_observation(axes, observed_seconds, len(rows))
     _write_agreement(axes, list(rows.values()), observed_frames)
     _dress_timeline(axes, list(rows), max(map(len, rows.values())) / fps)
@@ -113,9 +113,9 @@ def expert_usage(
 
 def _figure(size: tuple[float, float], title: str, note: str) -> Figure:
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
-    room = size[0] - 0.2 - LETTER_INCHES * len(note)
-    fitting = TEXT_SIZE * room / (LETTER_INCHES * max(len(title), 1))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=min(TITLE_SIZE, fitting), color=INK)
+    room = size[0] - 0.3 - _text_inches(note, TEXT_SIZE)
+    shrink = min(1.0, room / max(_text_inches(title, TITLE_SIZE), 0.01))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE_SIZE * shrink, color=INK)
     if note:
         figure.text(
             0.99, 0.985, note, ha="right", va="top", fontsize=TEXT_SIZE, color=NOTE_INK, gid="note"
@@ -123,11 +123,17 @@ def _figure(size: tuple[float, float], title: str, note: str) -> Figure:
     return figure
 
 
+def _text_inches(text: str, size: float) -> float:
+    """Return the width of a text, with room for hinting, which widens small letters."""
+    return 1.08 * float(TextPath((0, 0), text, size=size).get_extents().width) / 72 if text else 0.0
+
+
 def _legend_columns(names: list[str]) -> int:
     """Return into how many columns, filled one after the other, the names fit side by side."""
+    widths = np.array([_text_inches(name, TEXT_SIZE) for name in names])
     for columns in range(min(len(names), MAX_COLUMNS), 1, -1):
-        parts = np.array_split(np.array([len(name) for name in names]), columns)
-        if columns * COLUMN_INCHES + sum(part.max() for part in parts) * LETTER_INCHES < WIDTH:
+        parts = np.array_split(widths, columns)
+        if columns * COLUMN_INCHES + sum(part.max() for part in parts) < WIDTH:
             return columns
     return 1
 
@@ -156,16 +162,17 @@ def _draw_bar(
     runs: Segments,
     colors: Float[np.ndarray, "classes 3"],
     observed_seconds: float,
-    fps: float,
-    fade: float,
+    fps: int | float,
 ) -> None:
     place = (row - BAR_HEIGHT / 2, BAR_HEIGHT)
     spans = np.stack([runs.starts / fps, runs.lengths / fps], axis=1)
     # Without antialiasing neighbours meet exactly; with it a pale seam shows between them.
     style: dict[str, Any] = {"antialiased": False, "linewidth": 0}
     axes.broken_barh(spans.tolist(), place, facecolors=colors[runs.labels], **style)
-    if fade:
-        axes.broken_barh([(0.0, observed_seconds)], place, facecolors="white", alpha=fade, **style)
+    if row:
+        axes.broken_barh(
+            [(0.0, observed_seconds)], place, facecolors="white", alpha=OBSERVED_FADE, **style
+        )
 
 
 def _mark_observation(axes: Axes, observed_seconds: float, num_rows: int) -> None:
@@ -215,10 +222,8 @@ def _dress_timeline(axes: Axes, names: list[str], seconds: float) -> None:
     axes.set_ylim(len(names) - 0.5, -0.85)
     axes.set_yticks(range(len(names)), names, fontsize=TEXT_SIZE, color=INK)
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", length=2.5, labelsize=SMALL_SIZE, labelcolor=FAINT_INK)
-    axes.tick_params(axis="x", color=FAINT_INK)
-    for side in ("left", "right", "top"):
-        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="x", length=2.5, labelsize=SMALL_SIZE, colors=FAINT_INK)
+    axes.spines[["left", "right", "top"]].set_visible(False)
     axes.spines["bottom"].set_color(FAINT_INK)
 
 
