@@ -238,15 +238,9 @@ def _draw_usage(axes: Axes, usage: Float[np.ndarray, "blocks experts"]) -> AxesI
     image = axes.imshow(usage, cmap=USAGE_COLORS, norm=norm, aspect="auto")
     for block, expert in np.ndindex(usage.shape):
         share = usage[block, expert]
-        axes.text(
-            expert,
-            block,
-            f"{100 * share:.0f}",
-            ha="center",
-            va="center",
-            fontsize=SMALL_SIZE,
-            color="white" if abs(norm(share) - 0.5) > 0.3 else INK,
-        )
+        ink = "white" if abs(norm(share) - 0.5) > 0.3 else INK
+        label = f"{100 * share:.0f}"
+        axes.text(expert, block, label, ha="center", va="center", size=SMALL_SIZE, color=ink)
     axes.set_xticks(range(num_experts), [str(expert + 1) for expert in range(num_experts)])
     axes.set_yticks(range(num_blocks), [str(block + 1) for block in range(num_blocks)])
     axes.set_xlabel("expert", fontsize=TEXT_SIZE, color=INK)
