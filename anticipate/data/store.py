@@ -220,7 +220,7 @@ class FeatureStore:
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such data file; make it with: {self.make_with}")
         try:
-            file = h5py.File(self.path, "r", locking=False)  # finished files never change
+            file = h5py.File(self.path)
         except OSError as error:
             raise DataError(
                 f"{self.path}: not an HDF5 file, or one that was cut off "

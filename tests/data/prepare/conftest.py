@@ -9,7 +9,12 @@ import pytest
 
 FEATURE_DIM = 8
 CLASSES = ("SIL", "pour_milk", "stir_cereals")
-VIDEOS = ("P03_cam01_P03_cereals", "P03_cam02_P03_cereals", "P16_cam01_P16_milk", "P17_cam01_P17_milk")
+VIDEOS = (
+    "P03_cam01_P03_cereals",
+    "P03_cam02_P03_cereals",
+    "P16_cam01_P16_milk",
+    "P17_cam01_P17_milk",
+)
 SEQUENCES = ("nusar_a", "nusar_b")
 VIEWS = ("C1_rgb", "e1_mono")
 ACTIONS = ("inspect toy", "attach cabin", "detach cabin")
@@ -57,7 +62,9 @@ def assembly101(tmp_path: Path) -> Path:
     """A release of two sequences in two views; frames 3 to 25, and views that end at 30 and 20."""
     source = tmp_path / "assembly"
     actions = (f"{i},0,0,{name},verb,noun" for i, name in enumerate(ACTIONS))
-    write_lines(source / "actions.csv", "action_id,verb_id,noun_id,action_cls,verb_cls,noun_cls", *actions)
+    write_lines(
+        source / "actions.csv", "action_id,verb_id,noun_id,action_cls,verb_cls,noun_cls", *actions
+    )
     header = ",video_id,view,action_type,video_start_frame,video_end_frame"
     for name, sequence in zip(("train.csv", "val.csv"), SEQUENCES, strict=True):
         rows = [
@@ -91,14 +98,14 @@ def write_lmdb() -> Callable[..., None]:
     def write(folder: Path, feature_dim: int = FEATURE_DIM, skip: tuple[int, ...] = ()) -> None:
         for view in VIEWS:
             (folder / view).mkdir(parents=True)
-            with lmdb.open(str(folder / view), map_size=1 << 24) as database:
-                with database.begin(write=True) as transaction:
-                    for sequence in SEQUENCES:
-                        values = _features(sequence + view, NUM_IMAGES + 1)
-                        for image in range(1, NUM_IMAGES + 1):
-                            if image not in skip:
-                                key = f"{sequence}/{view}/{view}_{image:010d}.jpg"
-                                value = values[:feature_dim, image].tobytes()
-                                transaction.put(key.encode(), value)
+            with (
+                lmdb.open(str(folder / view), map_size=1 << 24) as database,
+                database.begin(write=True) as transaction,
+            ):
+                for sequence in SEQUENCES:
+                    values = _features(sequence + view, NUM_IMAGES + 1)
+                    for image in set(range(1, NUM_IMAGES + 1)) - set(skip):
+                        key = f"{sequence}/{view}/{view}_{image:010d}.jpg"
+                        transaction.put(key.encode(), values[:feature_dim, image].tobytes())
 
     return write
