@@ -46,7 +46,7 @@ USAGE_COLORS = LinearSegmentedColormap.from_list("usage", ["#b5651d", "#f7f7f5",
 
 
 def timeline(
-    rows: Mapping[str, Integer[np.ndarray, " frames"]],
+    rows: Mapping[str, Integer[np.ndarray, "_"]],
     observed_frames: int,
     classes: tuple[str, ...],
     fps: int | float,
@@ -57,7 +57,8 @@ def timeline(
 
     Args:
         rows: Class of each frame by the name of the row, from the first frame of the video on. The
-            first row is the truth: beside every other row stands its share of right future frames.
+            first row is the truth: beside every other row, which may be shorter, stands its share
+            of right future frames.
         observed_frames: Frames of the video that were observed.
         classes: Names of the classes, in the order of their ids.
         fps: Frames per second.
@@ -191,7 +192,7 @@ def _mark_observation(axes: Axes, observed_seconds: float, num_rows: int) -> Non
 
 
 def _write_agreement(
-    axes: Axes, rows: list[Integer[np.ndarray, " frames"]], observed_frames: int
+    axes: Axes, rows: list[Integer[np.ndarray, "_"]], observed_frames: int
 ) -> None:
     """Write the share of right future frames at the right of each row but the first."""
     texts = {-0.62: "correct"} if len(rows) > 1 else {}
