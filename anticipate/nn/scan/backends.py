@@ -4,7 +4,7 @@ import logging
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,15 +12,24 @@ from torch import Tensor
 from anticipate.errors import ConfigError
 from anticipate.nn.scan.inputs import ScanInputs
 
-REQUIRES = {"reference": "torch", "cpu": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
-"""Name of a backend, which is its module in this package, and the package that it needs."""
+REQUIRES = {
+    "reference": "torch",
+    "cpu": "numba",
+    "triton": "triton",
+    "mamba_ssm": "'anticipate[cuda]'",
+}
+"""Name of a backend, which is its module in this package, and what pip installs for it."""
 
 CANDIDATES = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
 """Fast backends of a device type, best first; the reference runs everywhere."""
 
+PACKAGES = {"cpu": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
+"""What must be importable for "auto" to choose a backend."""
+
 logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What the module of a backend offers."""
 
@@ -69,16 +78,25 @@ def load(backend: str, u: Tensor, A: Tensor) -> Backend:
 
     Returns:
         The module of the backend.
+
+    Raises:
+        ConfigError: The package that the backend needs cannot be imported.
     """
     if backend == "auto":
         backend = "reference" if A.ndim == 4 else _best(u.device.type, u.dtype)
-    return cast(Backend, import_module(f"anticipate.nn.scan.{backend}"))
+    try:
+        return cast(Backend, import_module(f"anticipate.nn.scan.{backend}"))
+    except ImportError as error:
+        raise ConfigError(
+            f"scan backend '{backend}' is not available ({error}): "
+            f"install it with: pip install {REQUIRES[backend]}"
+        ) from error
 
 
 @cache
 def _best(device: str, dtype: torch.dtype) -> str:
     """Choose by device and dtype; cached, so that each choice is told once."""
     candidates = () if dtype == torch.float64 else CANDIDATES.get(device, ())
-    found = next((name for name in candidates if find_spec(REQUIRES[name])), "reference")
+    found = next((name for name in candidates if find_spec(PACKAGES[name])), "reference")
     logger.info("selective scan of %s tensors on %s runs on the '%s' backend", dtype, device, found)
     return found

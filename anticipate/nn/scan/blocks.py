@@ -50,7 +50,7 @@ class Call(NamedTuple):
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` at its first call, without the interpreter's lock, and keep the result on disk.
+    """Compile `function` at its first call, to run without the interpreter's lock; keep it on disk.
 
     The cache notices changes of the file of `function` only, not of the functions it inlines.
     """

@@ -1,4 +1,4 @@
-"""The selective scan on the CPU: fused kernels compiled by numba, spread over torch's number of threads.
+"""The selective scan on the CPU: fused kernels compiled by numba, on torch's number of threads.
 
 Threads are plain ones of a small pool that every process makes for itself at its first scan: numba's
 own threads do not survive a fork and may not be entered from two threads at a time.
@@ -182,7 +182,7 @@ def _share(
     threads = max(1, min(torch.get_num_threads(), items))
     ends = [0, *accumulate(size * LANES * FLOAT for size in sizes)]
     memory = torch.empty(threads, ends[-1], dtype=torch.uint8)
-    scratches = [sizes._make(row.data_ptr() + end for end in ends[:-1]) for row in memory]
+    scratches = [type(sizes)(*(row.data_ptr() + end for end in ends[:-1])) for row in memory]
     bounds = [items * thread // threads for thread in range(threads + 1)]
     work = [(*call, s, *span) for s, span in zip(scratches, pairwise(bounds), strict=True)]
     others = [_pool(os.getpid(), threads).submit(kernel, *part) for part in work[1:]]

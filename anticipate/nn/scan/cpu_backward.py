@@ -5,7 +5,7 @@ scratch memory, and then backward. Groups are wide because the gradients of B an
 channels: lanes are added up once per group, token and state.
 """
 
-from typing import NamedTuple, Self, no_type_check
+from typing import NamedTuple, no_type_check
 
 from anticipate.nn.scan.blocks import (
     FLOAT,
@@ -94,7 +94,7 @@ class BackwardScratch(NamedTuple):
     """State before the step, (T, V, N)."""
 
     @classmethod
-    def sizes(cls, d_state: int) -> Self:
+    def sizes(cls, d_state: int) -> "BackwardScratch":
         """Return the sizes for `d_state` states."""
         groups = (VECTORS * d_state,) * 3 + (VECTORS,) * 2
         steps = (CHUNK * VECTORS,) * 4 + (CHUNK * VECTORS * d_state,) * 2

@@ -1,6 +1,6 @@
 """Forward kernel of the CPU scan: an item is one vector of channels of one sample."""
 
-from typing import NamedTuple, Self, no_type_check
+from typing import NamedTuple, no_type_check
 
 from anticipate.nn.scan.blocks import deposit, deposit_states, fetch, fetch_states, kernel
 from anticipate.nn.scan.inputs import CHUNK
@@ -29,7 +29,7 @@ class ForwardScratch(NamedTuple):
     """A vector on its way between memory and registers."""
 
     @classmethod
-    def sizes(cls, d_state: int) -> Self:
+    def sizes(cls, d_state: int) -> "ForwardScratch":
         """Return the sizes for `d_state` states."""
         return cls(rate=d_state, state=d_state, spare=1)
 

@@ -1,6 +1,7 @@
 """What a selective scan reads, and the checks and layouts that every backend relies on."""
 
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -29,10 +30,16 @@ class ScanInputs(NamedTuple):
     delta_softplus: bool = False
     reverse: bool = False
 
-    def as_float(self) -> Self:
+    def map(self, function: Callable[[Tensor], Tensor]) -> "ScanInputs":
+        """Return the inputs with `function` applied to every tensor."""
+        D, z, delta_bias = (None if x is None else function(x) for x in self[5:8])
+        u, delta, A, B, C = (function(x) for x in self[:5])
+        return ScanInputs(u, delta, A, B, C, D, z, delta_bias, self.delta_softplus, self.reverse)
+
+    def as_float(self) -> "ScanInputs":
         """Return the inputs in float32, or in float64 when `u` is float64."""
         dtype = torch.promote_types(self.u.dtype, torch.float32)
-        return self._make(_cast(value, dtype) for value in self)
+        return self.map(lambda tensor: tensor.to(dtype))
 
     def tensors(self) -> list[Tensor | None]:
         """Return the eight differentiable inputs; None marks an absent one."""
@@ -92,10 +99,6 @@ def empty_sequence(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return an uninitialised (batch, d_inner, length) tensor with contiguous channels."""
     batch, d_inner, length = like.shape
     return like.new_empty(batch, length, d_inner, dtype=dtype).transpose(1, 2)
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    return value.to(dtype) if isinstance(value, Tensor) else value
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ every function: no flag assumes finite numbers.
 """
 
 import operator
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from llvmlite import ir
@@ -193,6 +193,7 @@ inline = njit(forceinline=True)
 
 
 @inline
+@no_type_check
 def exp2(x: Any) -> Any:
     """Return 2**x to 2e-7; from 2**-126, which stands for zero, to infinity."""
     x = at_most(at_least(x, _LOWEST), _HIGHEST)
@@ -203,6 +204,7 @@ def exp2(x: Any) -> Any:
 
 
 @inline
+@no_type_check
 def softplus(x: Any) -> Any:
     """Return log(1 + exp(x)) as max(x, 0) + 2 atanh(e / (2 + e)) with e = exp(-|x|)."""
     e = exp2(at_most(x, ZERO - x) * LOG2_E)
@@ -212,6 +214,7 @@ def softplus(x: Any) -> Any:
 
 
 @inline
+@no_type_check
 def sigmoid(x: Any) -> Any:
     """Return 1 / (1 + exp(-x))."""
     return ONE / (ONE + exp2((ZERO - x) * LOG2_E))

@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from anticipate.nn.scan.inputs import CHUNK, ScanInputs, empty_sequence, empty_starts
 
@@ -72,16 +72,15 @@ def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor 
     """
     x = inputs.as_float()
     grad_y = grad_y.to(x.u.dtype)
-    grads = [None if tensor is None else torch.zeros_like(tensor) for tensor in x.tensors()]
-    named = ScanInputs(*grads, x.delta_softplus, x.reverse)  # type: ignore[arg-type]
+    grads = x.map(torch.zeros_like)
     grad_state = torch.zeros_like(starts[0]).mT if len(starts) else starts
     for index, tokens in reversed(list(enumerate(_chunks(x.u.shape[2], x.reverse)))):
-        grad_state = _chunk_backward(x, named, grad_y, tokens, starts[index].mT, grad_state)
-    if x.delta_bias is not None and named.delta_bias is not None:
-        named.delta_bias.copy_(named.delta.sum((0, 2)))
+        grad_state = _chunk_backward(x, grads, grad_y, tokens, starts[index].mT, grad_state)
+    if grads.delta_bias is not None:
+        grads.delta_bias.copy_(grads.delta.sum((0, 2)))
     return [
         None if grad is None or tensor is None else grad.to(tensor.dtype)
-        for grad, tensor in zip(grads, inputs.tensors(), strict=True)
+        for grad, tensor in zip(grads.tensors(), inputs.tensors(), strict=True)
     ]
 
 

@@ -1,0 +1,100 @@
+"""The selective scan by the CUDA kernel of the package mamba_ssm.
+
+The kernel knows one A for all samples, but groups of channels with their own B and C. Folding the
+batch into the channels, one group per sample, therefore gives every sample its own A in one launch.
+It also knows one direction only, so the reverse one flips copies.
+"""
+
+import torch
+from einops import rearrange, reduce, repeat
+from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+from torch import Tensor
+
+from anticipate.nn.scan.inputs import ScanInputs, empty_starts
+
+
+def forward(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
+    """Run the recurrence.
+
+    Args:
+        inputs: Checked arguments on a CUDA device; computed in float32.
+
+    Returns:
+        y (batch, d_inner, length) in the dtype of `u`, and memory that `backward` does not read.
+    """
+    y = selective_scan_fn(*_folded(inputs), delta_softplus=inputs.delta_softplus)
+    return _unfold_sequence(y, inputs).to(inputs.u.dtype), empty_starts(inputs)
+
+
+def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor | None]:
+    """Differentiate the recurrence by running it again under the package's own autograd.
+
+    Args:
+        grad_y: Gradient of y, (batch, d_inner, length).
+        starts: Not used.
+        inputs: Arguments of `forward`.
+
+    Returns:
+        Gradients of `inputs.tensors()` in their dtypes.
+    """
+    leaves = [None if x is None else x.detach().requires_grad_() for x in _folded(inputs)]
+    with torch.enable_grad():
+        y = selective_scan_fn(*leaves, delta_softplus=inputs.delta_softplus)
+    present = [leaf for leaf in leaves if leaf is not None]
+    grads = iter(torch.autograd.grad(y, present, _fold_sequence(grad_y.to(y.dtype), inputs)))
+    folded = [None if leaf is None else next(grads) for leaf in leaves]
+    return [
+        None if grad is None or tensor is None else grad.to(tensor.dtype)
+        for grad, tensor in zip(_unfolded(folded, inputs), inputs.tensors(), strict=True)
+    ]
+
+
+def _folded(inputs: ScanInputs) -> list[Tensor | None]:
+    """Return the tensors of one sample that has all channels of the batch."""
+    x = inputs.as_float()
+    batch = x.u.shape[0]
+    A = x.A.expand(batch, *x.A.shape[-2:])
+    return [
+        _fold_sequence(x.u, x),
+        _fold_sequence(x.delta, x),
+        rearrange(A, "b d n -> (b d) n").contiguous(),
+        _turn(x.B, x)[None].contiguous(),
+        _turn(x.C, x)[None].contiguous(),
+        None if x.D is None else repeat(x.D, "d -> (b d)", b=batch),
+        None if x.z is None else _fold_sequence(x.z, x),
+        None if x.delta_bias is None else repeat(x.delta_bias, "d -> (b d)", b=batch),
+    ]
+
+
+def _unfolded(grads: list[Tensor | None], inputs: ScanInputs) -> list[Tensor | None]:
+    """Return the gradients of `inputs` from those of `_folded(inputs)`."""
+    u, delta, A, B, C, D, z, delta_bias = grads
+    batch = inputs.u.shape[0]
+    if A is not None and inputs.A.ndim == 2:
+        A = reduce(A, "(b d) n -> d n", "sum", b=batch)
+    elif A is not None:
+        A = rearrange(A, "(b d) n -> b d n", b=batch)
+    return [
+        None if u is None else _unfold_sequence(u, inputs),
+        None if delta is None else _unfold_sequence(delta, inputs),
+        A,
+        None if B is None else _turn(B[0], inputs).contiguous(),
+        None if C is None else _turn(C[0], inputs).contiguous(),
+        None if D is None else reduce(D, "(b d) -> d", "sum", b=batch),
+        None if z is None else _unfold_sequence(z, inputs),
+        None if delta_bias is None else reduce(delta_bias, "(b d) -> d", "sum", b=batch),
+    ]
+
+
+def _turn(x: Tensor, inputs: ScanInputs) -> Tensor:
+    """Return `x` in the order in which the state visits its tokens, and back."""
+    return x.flip(-1) if inputs.reverse else x
+
+
+def _fold_sequence(x: Tensor, inputs: ScanInputs) -> Tensor:
+    return rearrange(_turn(x, inputs), "b d l -> 1 (b d) l").contiguous()
+
+
+def _unfold_sequence(x: Tensor, inputs: ScanInputs) -> Tensor:
+    """Return (batch, d_inner, length) with contiguous channels."""
+    return rearrange(_turn(x, inputs), "1 (b d) l -> b l d", b=inputs.u.shape[0]).contiguous().mT
