@@ -75,9 +75,10 @@ def test_ctrl_c_is_one_line_and_the_same_command_continues(tmp_path, capsys, mon
             signal.raise_signal(signal.SIGINT)
 
     whole, path = tmp_path / "whole.h5", tmp_path / "file.h5"
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_:
+    with monkeypatch.context() as patch:
         patch.setattr(StoreWriter, "add_video", interrupted_add_video)
-        main([*SYNTHETIC, "--output", str(path), "--workers", "2"])
+        with pytest.raises(SystemExit) as exit_:
+            main([*SYNTHETIC, "--output", str(path), "--workers", "2"])
     assert exit_.value.code == 130
     assert capsys.readouterr().err.endswith("continues it\nanticipate: interrupted\n")
     assert [file.name for file in tmp_path.iterdir()] == ["file.h5.partial"]
