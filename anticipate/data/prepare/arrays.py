@@ -20,6 +20,11 @@ class ArrayFile(NamedTuple):
     num_frames: int
     turned: bool
     """Whether rows are frames; published files have columns for frames."""
+    frames_together: bool
+    """Whether the values of a frame are neighbours in the file."""
+    dtype: np.dtype
+    offset: int
+    """Bytes before the first value."""
 
 
 def array_file(path: Path, feature_dim: int) -> ArrayFile:
@@ -38,7 +43,8 @@ def array_file(path: Path, feature_dim: int) -> ArrayFile:
     num_frames = array.shape[0 if turned else 1]
     if num_frames == 0:
         raise DataError(f"{path}: has no frames")
-    return ArrayFile(path, num_frames, turned)
+    frames_together = turned != array.flags.f_contiguous
+    return ArrayFile(path, num_frames, turned, frames_together, array.dtype, array.offset)
 
 
 class ArraySlice(NamedTuple):
@@ -87,9 +93,8 @@ class ArrayFeatures:
         block = max(1, _BLOCK_BYTES // (4 * self.feature_dim * self._stride)) * self._stride
         stop = first + video.num_feature_frames
         for start in range(first, stop, block):
-            array = _map(file.path)  # anew for each block, so that pages of earlier ones are freed
-            frames = array if file.turned else array.T
-            rows = np.ascontiguousarray(frames[start : min(start + block, stop) : self._stride])
+            frames = _read(file, self.feature_dim, start, min(start + block, stop))
+            rows = np.ascontiguousarray(frames[:: self._stride])
             finite = np.isfinite(rows).all(axis=1)
             if not finite.all():
                 frame = start + int(np.argmin(finite)) * self._stride
@@ -97,7 +102,27 @@ class ArrayFeatures:
             yield rows
 
 
-def _map(path: Path) -> np.ndarray:
+def _read(
+    file: ArrayFile, feature_dim: int, start: int, stop: int
+) -> Float[np.ndarray, "frames feature"]:
+    """Read consecutive frames.
+
+    Plain reads rather than a memory map: a map counts every page it has touched, and some around,
+    as memory of the process.
+    """
+    with file.path.open("rb") as raw:
+        if file.frames_together:
+            raw.seek(file.offset + start * feature_dim * file.dtype.itemsize)
+            flat = np.fromfile(raw, file.dtype, (stop - start) * feature_dim)
+            return flat.reshape(stop - start, feature_dim)
+        channels = np.empty((feature_dim, stop - start), file.dtype)
+        for number, channel in enumerate(channels):
+            raw.seek(file.offset + (number * file.num_frames + start) * file.dtype.itemsize)
+            channel[:] = np.fromfile(raw, file.dtype, stop - start)
+    return channels.T
+
+
+def _map(path: Path) -> np.memmap:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

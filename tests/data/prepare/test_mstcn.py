@@ -81,6 +81,13 @@ def test_turned_features_are_turned_back_with_a_notice(breakfast, features_of, c
     assert "1 files are frames x features, not features x frames; turned" in capsys.readouterr().err
 
 
+def test_column_order_in_the_file_does_not_matter(breakfast, features_of):
+    np.save(breakfast / "features" / f"{MILK}.npy", np.asfortranarray(features_of(MILK, 22)))
+    store = prepare(breakfast)
+    np.testing.assert_array_equal(store.features(MILK, 22, 1), features_of(MILK, 22).T)
+    assert "feature_files_turned" not in store.notes
+
+
 @pytest.mark.parametrize("difference", [-5, 21])
 def test_a_small_difference_of_length_is_cut_with_a_notice(
     breakfast, features_of, capsys, difference
