@@ -1,15 +1,16 @@
-"""The selective scan against a plain recurrence, and as an operator under autograd, compilers and autocast."""
+"""The selective scan against a plain recurrence, and as an operator of torch."""
 
 import logging
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from anticipate.errors import ConfigError
 from anticipate.nn.scan import backends, ops, selective_scan
 from anticipate.nn.scan.inputs import CHUNK
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def reference_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, no_type_check
 
 from numba import njit
 
-from anticipate.nn.scan.lanes import LANES, ZERO, fill, get, inline, load, put, store
+from anticipate.nn.scan.lanes import LANES, ZERO, Vector, fill, get, inline, load, put, store
 
 FLOAT = 4
 """Bytes of a float32."""
@@ -64,7 +64,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @inline
 @no_type_check
-def fetch(x, b, token, c, width, spare):
+def fetch(x: Strided, b: int, token: int, c: int, width: int, spare: int) -> Vector:
     """Return `width` channels from `c` on as a vector whose other lanes are zero."""
     first = b * x.batch + token * x.token + c * x.channel
     if x.channel == 1 and width == LANES:
@@ -77,7 +77,7 @@ def fetch(x, b, token, c, width, spare):
 
 @inline
 @no_type_check
-def deposit(x, b, token, c, width, spare, value):
+def deposit(x: Strided, b: int, token: int, c: int, width: int, spare: int, value: Vector) -> None:
     """Write the first `width` lanes of `value` to channels from `c` on."""
     first = b * x.batch + token * x.token + c * x.channel
     if x.channel == 1 and width == LANES:
@@ -90,7 +90,9 @@ def deposit(x, b, token, c, width, spare, value):
 
 @inline
 @no_type_check
-def fetch_states(rows, x, b, chunk, c, width, d_state, spare):
+def fetch_states(
+    rows: int, x: Strided, b: int, chunk: int, c: int, width: int, d_state: int, spare: int
+) -> None:
     """Copy x[b, chunk, c : c + width, :] to `rows`, one vector per state."""
     for n in range(d_state):
         store(rows, n * LANES, fetch(shifted(x, n), b, chunk, c, width, spare))
@@ -98,7 +100,9 @@ def fetch_states(rows, x, b, chunk, c, width, d_state, spare):
 
 @inline
 @no_type_check
-def deposit_states(rows, x, b, chunk, c, width, d_state, spare):
+def deposit_states(
+    rows: int, x: Strided, b: int, chunk: int, c: int, width: int, d_state: int, spare: int
+) -> None:
     """Copy back what `fetch_states` reads."""
     for n in range(d_state):
         deposit(shifted(x, n), b, chunk, c, width, spare, load(rows, n * LANES))
@@ -106,6 +110,6 @@ def deposit_states(rows, x, b, chunk, c, width, d_state, spare):
 
 @inline
 @no_type_check
-def shifted(x, n):
+def shifted(x: Strided, n: int) -> Strided:
     """Return `x` from state `n` on."""
     return Strided(x.address + n * x.state * FLOAT, x.batch, x.token, x.channel, x.state)

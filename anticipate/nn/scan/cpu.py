@@ -1,7 +1,7 @@
 """The selective scan on the CPU: fused kernels compiled by numba, on torch's number of threads.
 
-Threads are plain ones of a small pool that every process makes for itself at its first scan: numba's
-own threads do not survive a fork and may not be entered from two threads at a time.
+Threads are plain ones of a small pool that every process makes for itself at its first scan:
+numba's own do not survive a fork and may not be entered from two threads at a time.
 """
 
 import os

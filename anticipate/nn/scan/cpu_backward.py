@@ -1,4 +1,4 @@
-"""Backward kernel of the CPU scan: an item is a group of `VECTORS` vectors of channels of one sample.
+"""Backward kernel of the CPU scan: an item is a group of vectors of channels of one sample.
 
 Each chunk of steps is run forward again from its kept state, which leaves every state and decay in
 scratch memory, and then backward. Groups are wide because the gradients of B and C are sums over
@@ -9,6 +9,7 @@ from typing import NamedTuple, no_type_check
 
 from anticipate.nn.scan.blocks import (
     FLOAT,
+    Call,
     Strided,
     deposit,
     deposit_states,
@@ -23,6 +24,7 @@ from anticipate.nn.scan.lanes import (
     LOG2_E,
     ONE,
     ZERO,
+    Vector,
     exp2,
     fill,
     get,
@@ -66,15 +68,15 @@ class BackwardScratch(NamedTuple):
     """A log2(e), (V, N)."""
     carry: int
     """Gradient of the state that reaches a step from the later ones, (V, N)."""
-    grad_A: int
+    A_sum: int
     """(V, N)."""
-    grad_D: int
+    D_sum: int
     """(V)."""
-    grad_bias: int
+    bias_sum: int
     """(V)."""
-    sum_B: int
+    B_sum: int
     """Gradient of one token's B before its lanes are added up, (N)."""
-    sum_C: int
+    C_sum: int
     """(N)."""
     state: int
     """(N)."""
@@ -103,7 +105,7 @@ class BackwardScratch(NamedTuple):
 
 @kernel
 @no_type_check
-def backward(call, grads, scratch, first, last):
+def backward(call: Call, grads: Grads, scratch: BackwardScratch, first: int, last: int) -> None:
     """Run the items `first` to `last` (exclusive) of a scan."""
     wide = VECTORS * LANES
     groups = (call.d_inner + wide - 1) // wide
@@ -113,7 +115,7 @@ def backward(call, grads, scratch, first, last):
 
 @inline
 @no_type_check
-def _group(call, grads, scratch, b, group):
+def _group(call: Call, grads: Grads, scratch: BackwardScratch, b: int, group: int) -> None:
     """Run all tokens of a group of channels, from the last step to the first."""
     first = group * VECTORS * LANES
     vectors = (min(VECTORS * LANES, call.d_inner - first) + LANES - 1) // LANES
@@ -126,8 +128,8 @@ def _group(call, grads, scratch, b, group):
         for i in range(steps - 1, -1, -1):
             token = _token(call, chunk * CHUNK + i)
             for n in range(call.d_state):
-                store(scratch.sum_B, n * LANES, fill(ZERO))
-                store(scratch.sum_C, n * LANES, fill(ZERO))
+                store(scratch.B_sum, n * LANES, fill(ZERO))
+                store(scratch.C_sum, n * LANES, fill(ZERO))
             for v in range(vectors):
                 _retreat(call, grads, scratch, b, first, v, i, token)
             _add_lanes(call, grads, scratch, b, group, token)
@@ -137,20 +139,20 @@ def _group(call, grads, scratch, b, group):
 
 @inline
 @no_type_check
-def _token(call, step):
+def _token(call: Call, step: int) -> int:
     return call.length - 1 - step if call.reverse else step
 
 
 @inline
 @no_type_check
-def _row(rows, index, length):
+def _row(rows: int, index: int, length: int) -> int:
     """Return the address of row `index` when a row has `length` vectors."""
     return rows + index * length * LANES * FLOAT
 
 
 @inline
 @no_type_check
-def _open(call, scratch, b, first, v):
+def _open(call: Call, scratch: BackwardScratch, b: int, first: int, v: int) -> None:
     """Load A and clear what is summed over tokens."""
     c = first + v * LANES
     N = call.d_state
@@ -159,14 +161,23 @@ def _open(call, scratch, b, first, v):
     for n in range(N):
         store(rate, n * LANES, load(rate, n * LANES) * LOG2_E)
         store(_row(scratch.carry, v, N), n * LANES, fill(ZERO))
-        store(_row(scratch.grad_A, v, N), n * LANES, fill(ZERO))
-    store(scratch.grad_D, v * LANES, fill(ZERO))
-    store(scratch.grad_bias, v * LANES, fill(ZERO))
+        store(_row(scratch.A_sum, v, N), n * LANES, fill(ZERO))
+    store(scratch.D_sum, v * LANES, fill(ZERO))
+    store(scratch.bias_sum, v * LANES, fill(ZERO))
 
 
 @inline
 @no_type_check
-def _replay(call, grads, scratch, b, first, v, chunk, steps):
+def _replay(
+    call: Call,
+    grads: Grads,
+    scratch: BackwardScratch,
+    b: int,
+    first: int,
+    v: int,
+    chunk: int,
+    steps: int,
+) -> None:
     """Run one vector through a chunk again and keep what `_retreat` needs."""
     c = first + v * LANES
     width = min(LANES, call.d_inner - c)
@@ -199,7 +210,16 @@ def _replay(call, grads, scratch, b, first, v, chunk, steps):
 
 @inline
 @no_type_check
-def _advance(call, scratch, b, token, v, index, dt, inflow):
+def _advance(
+    call: Call,
+    scratch: BackwardScratch,
+    b: int,
+    token: int,
+    v: int,
+    index: int,
+    dt: Vector,
+    inflow: Vector,
+) -> Vector:
     """Move the state by one token, keep its decay and start, and return what C reads from it."""
     first_B = b * call.B.batch + token * call.B.token
     first_C = b * call.C.batch + token * call.C.token
@@ -220,7 +240,16 @@ def _advance(call, scratch, b, token, v, index, dt, inflow):
 
 @inline
 @no_type_check
-def _retreat(call, grads, scratch, b, first, v, i, token):
+def _retreat(
+    call: Call,
+    grads: Grads,
+    scratch: BackwardScratch,
+    b: int,
+    first: int,
+    v: int,
+    i: int,
+    token: int,
+) -> None:
     """Take one vector back over one step."""
     c = first + v * LANES
     width = min(LANES, call.d_inner - c)
@@ -234,13 +263,23 @@ def _retreat(call, grads, scratch, b, first, v, i, token):
     grad_delta = (grad_dt + grad_inflow * u) * load(scratch.slope, index * LANES)
     deposit(grads.u, b, token, c, width, scratch.spare, grad_u)
     deposit(grads.delta, b, token, c, width, scratch.spare, grad_delta)
-    store(scratch.grad_D, v * LANES, load(scratch.grad_D, v * LANES) + grad_y * u)
-    store(scratch.grad_bias, v * LANES, load(scratch.grad_bias, v * LANES) + grad_delta)
+    store(scratch.D_sum, v * LANES, load(scratch.D_sum, v * LANES) + grad_y * u)
+    store(scratch.bias_sum, v * LANES, load(scratch.bias_sum, v * LANES) + grad_delta)
 
 
 @inline
 @no_type_check
-def _differentiate(call, scratch, b, token, v, index, dt, inflow, grad_y):
+def _differentiate(
+    call: Call,
+    scratch: BackwardScratch,
+    b: int,
+    token: int,
+    v: int,
+    index: int,
+    dt: Vector,
+    inflow: Vector,
+    grad_y: Vector,
+) -> tuple[Vector, Vector]:
     """Return the gradients of dt (through the decay) and of dt u; add to those of A, B and C."""
     first_B = b * call.B.batch + token * call.B.token
     first_C = b * call.C.batch + token * call.C.token
@@ -248,7 +287,7 @@ def _differentiate(call, scratch, b, token, v, index, dt, inflow, grad_y):
     rate, carry, grad_A = (
         _row(scratch.rate, v, N),
         _row(scratch.carry, v, N),
-        _row(scratch.grad_A, v, N),
+        _row(scratch.A_sum, v, N),
     )
     decays, befores = _row(scratch.decay, index, N), _row(scratch.before, index, N)
     grad_exponent, grad_inflow = fill(ZERO), fill(ZERO)
@@ -258,8 +297,8 @@ def _differentiate(call, scratch, b, token, v, index, dt, inflow, grad_y):
         decay, before = load(decays, o), load(befores, o)
         h = decay * before + inflow * B_n
         grad_h = load(carry, o) + grad_y * get(call.C.address, first_C + n * call.C.state)
-        store(scratch.sum_B, o, load(scratch.sum_B, o) + grad_h * inflow)
-        store(scratch.sum_C, o, load(scratch.sum_C, o) + grad_y * h)
+        store(scratch.B_sum, o, load(scratch.B_sum, o) + grad_h * inflow)
+        store(scratch.C_sum, o, load(scratch.C_sum, o) + grad_y * h)
         grad_inflow = grad_inflow + grad_h * B_n
         grad_before = grad_h * decay
         store(carry, o, grad_before)
@@ -271,11 +310,13 @@ def _differentiate(call, scratch, b, token, v, index, dt, inflow, grad_y):
 
 @inline
 @no_type_check
-def _add_lanes(call, grads, scratch, b, group, token):
+def _add_lanes(
+    call: Call, grads: Grads, scratch: BackwardScratch, b: int, group: int, token: int
+) -> None:
     """Write the gradients of one token's B and C."""
     B, C = grads.B, grads.C
     for n in range(call.d_state):
-        sum_B, sum_C = load(scratch.sum_B, n * LANES), load(scratch.sum_C, n * LANES)
+        sum_B, sum_C = load(scratch.B_sum, n * LANES), load(scratch.C_sum, n * LANES)
         at = b * B.batch + token * B.token + group * B.channel + n * B.state
         put(B.address, at, lane_sum(sum_B))
         put(C.address, at, lane_sum(sum_C))
@@ -283,12 +324,12 @@ def _add_lanes(call, grads, scratch, b, group, token):
 
 @inline
 @no_type_check
-def _close(call, grads, scratch, b, first, v):
+def _close(call: Call, grads: Grads, scratch: BackwardScratch, b: int, first: int, v: int) -> None:
     """Write what was summed over tokens."""
     c = first + v * LANES
     width = min(LANES, call.d_inner - c)
     spare = scratch.spare
-    rows = _row(scratch.grad_A, v, call.d_state)
+    rows = _row(scratch.A_sum, v, call.d_state)
     deposit_states(rows, grads.A, b, 0, c, width, call.d_state, spare)
-    deposit(grads.D, b, 0, c, width, spare, load(scratch.grad_D, v * LANES))
-    deposit(grads.delta_bias, b, 0, c, width, spare, load(scratch.grad_bias, v * LANES))
+    deposit(grads.D, b, 0, c, width, spare, load(scratch.D_sum, v * LANES))
+    deposit(grads.delta_bias, b, 0, c, width, spare, load(scratch.bias_sum, v * LANES))

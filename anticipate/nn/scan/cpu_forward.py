@@ -2,12 +2,21 @@
 
 from typing import NamedTuple, no_type_check
 
-from anticipate.nn.scan.blocks import deposit, deposit_states, fetch, fetch_states, kernel
+from anticipate.nn.scan.blocks import (
+    Call,
+    Strided,
+    deposit,
+    deposit_states,
+    fetch,
+    fetch_states,
+    kernel,
+)
 from anticipate.nn.scan.inputs import CHUNK
 from anticipate.nn.scan.lanes import (
     LANES,
     LOG2_E,
     ZERO,
+    Vector,
     exp2,
     fill,
     get,
@@ -36,7 +45,7 @@ class ForwardScratch(NamedTuple):
 
 @kernel
 @no_type_check
-def forward(call, y, scratch, first, last):
+def forward(call: Call, y: Strided, scratch: ForwardScratch, first: int, last: int) -> None:
     """Run the items `first` to `last` (exclusive) of a scan."""
     blocks = (call.d_inner + LANES - 1) // LANES
     for item in range(first, last):
@@ -47,7 +56,7 @@ def forward(call, y, scratch, first, last):
 
 @inline
 @no_type_check
-def _block(call, y, scratch, b, c, width):
+def _block(call: Call, y: Strided, scratch: ForwardScratch, b: int, c: int, width: int) -> None:
     """Run all tokens of the channels from `c` on."""
     rate, state, spare = scratch
     fetch_states(rate, call.A, b, 0, c, width, call.d_state, spare)
@@ -74,7 +83,9 @@ def _block(call, y, scratch, b, c, width):
 
 @inline
 @no_type_check
-def _advance(call, rate, state, b, token, dt, inflow):
+def _advance(
+    call: Call, rate: int, state: int, b: int, token: int, dt: Vector, inflow: Vector
+) -> Vector:
     """Move the state by one token and return what C reads from it."""
     first_b = b * call.B.batch + token * call.B.token
     first_c = b * call.C.batch + token * call.C.token

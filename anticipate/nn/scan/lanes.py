@@ -1,15 +1,15 @@
 """A vector of float32 lanes for numba, with the few functions that the CPU scan needs.
 
 LLVM turns it into whatever vector registers the processor has. Spelling vectors out, rather than
-hoping that loops are vectorised, keeps the speed the same across versions of LLVM. NaN passes through
-every function: no flag assumes finite numbers.
+hoping that loops are vectorised, keeps the speed the same across versions of LLVM. NaN passes
+through every function: no flag assumes finite numbers.
 """
 
 import operator
 from typing import Any, no_type_check
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
@@ -39,6 +39,8 @@ class VectorType(types.Type):
 
 
 vector = VectorType()
+Vector = Any
+"""A vector in the signature of a compiled function, which no type checker can see through."""
 
 
 @register_model(VectorType)
@@ -82,8 +84,9 @@ _register(operator.mul, "fmul")
 _register(operator.truediv, "fdiv")
 
 
-def _pointer(builder: Any, address: Any, index: Any, kind: Any) -> Any:
-    """Return a pointer to number `index` of the float32 numbers at `address`."""
+def _pointer(builder: Any, arguments: Any, kind: Any) -> Any:
+    """Return a pointer to one of the float32 numbers at an address."""
+    address, index = arguments
     first = builder.inttoptr(address, _FLOAT.as_pointer())
     return builder.bitcast(builder.gep(first, [index]), kind.as_pointer())
 
@@ -93,7 +96,7 @@ def get(typing_context: Any, address: Any, index: Any) -> tuple[Signature, Any]:
     """Return number `index` of the float32 numbers at `address`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(builder, *arguments, _FLOAT), align=4)
+        return builder.load(_pointer(builder, arguments, _FLOAT), align=4)
 
     return types.float32(types.intp, types.intp), generate
 
@@ -103,7 +106,7 @@ def put(typing_context: Any, address: Any, index: Any, value: Any) -> tuple[Sign
     """Write number `index` of the float32 numbers at `address`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _pointer(builder, *arguments[:2], _FLOAT), align=4)
+        builder.store(arguments[2], _pointer(builder, arguments[:2], _FLOAT), align=4)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.float32), generate
@@ -114,7 +117,7 @@ def load(typing_context: Any, address: Any, index: Any) -> tuple[Signature, Any]
     """Return the vector that starts at number `index` of the float32 numbers at `address`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(builder, *arguments, _VECTOR), align=4)
+        return builder.load(_pointer(builder, arguments, _VECTOR), align=4)
 
     return vector(types.intp, types.intp), generate
 
@@ -124,7 +127,7 @@ def store(typing_context: Any, address: Any, index: Any, value: Any) -> tuple[Si
     """Write the vector that starts at number `index` of the float32 numbers at `address`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _pointer(builder, *arguments[:2], _VECTOR), align=4)
+        builder.store(arguments[2], _pointer(builder, arguments[:2], _VECTOR), align=4)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, vector), generate
@@ -194,7 +197,7 @@ inline = njit(forceinline=True)
 
 @inline
 @no_type_check
-def exp2(x: Any) -> Any:
+def exp2(x: Vector) -> Vector:
     """Return 2**x to 2e-7; from 2**-126, which stands for zero, to infinity."""
     x = at_most(at_least(x, _LOWEST), _HIGHEST)
     rounded = x + _ROUNDING
@@ -205,7 +208,7 @@ def exp2(x: Any) -> Any:
 
 @inline
 @no_type_check
-def softplus(x: Any) -> Any:
+def softplus(x: Vector) -> Vector:
     """Return log(1 + exp(x)) as max(x, 0) + 2 atanh(e / (2 + e)) with e = exp(-|x|)."""
     e = exp2(at_most(x, ZERO - x) * LOG2_E)
     s = e / (TWO + e)
@@ -215,6 +218,6 @@ def softplus(x: Any) -> Any:
 
 @inline
 @no_type_check
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + exp(-x))."""
     return ONE / (ONE + exp2((ZERO - x) * LOG2_E))

@@ -1,4 +1,4 @@
-"""The selective scan by Triton kernels, on GPUs or, with TRITON_INTERPRET=1, interpreted on the CPU."""
+"""The selective scan by Triton kernels, on GPUs or in Triton's interpreter (TRITON_INTERPRET=1)."""
 
 from typing import Any
 
@@ -50,7 +50,8 @@ def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor 
     sizes, options = _sizes(inputs)
     backward_kernel[grid](
         *_arguments(inputs), _strided(grad_y), _kept(starts), _kept(history),
-        _strided(u), _strided(delta), _strided(A), _strided(B), _strided(C), D, _strided(z), delta_bias,
+        _strided(u), _strided(delta), _strided(A), _strided(B), _strided(C), D, _strided(z),
+        delta_bias,
         *sizes, **options,
     )  # fmt: skip
     A = A.sum(0) if inputs.A.ndim == 2 else A
