@@ -235,3 +235,19 @@ def test_missing_package_is_an_error_with_the_install_line():
     u, A = torch.zeros(1, 1, 1), torch.zeros(1, 1)
     with pytest.raises(ConfigError, match=r"pip install 'anticipate\[cuda\]'"):
         backends.load("mamba_ssm", u, A)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_keeps_no_state_per_token(backend):
+    """Saved for backward: the inputs and one state per chunk of tokens."""
+    inputs = [x.float().requires_grad_() for x in make_inputs(2, 4, 4 * CHUNK, 8)]
+    saved = []
+
+    def pack(tensor):
+        saved.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        selective_scan(*inputs, True, backend=backend)
+    states = 2 * 4 * 8 * 4
+    assert sorted(saved) == sorted([states, *(x.numel() for x in inputs)])

@@ -6,6 +6,8 @@ contiguous channels move as vectors. Work is cut into items that no two threads 
 
 import logging
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple, no_type_check
 
 from numba import njit
@@ -52,8 +54,11 @@ class Call(NamedTuple):
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` at its first call, to run without the interpreter's lock; keep it on disk.
 
-    The cache notices changes of the file of `function` only, not of the functions it inlines.
+    Numba notices changes of the file of `function` only, not of the functions it inlines. The name
+    of the cached file therefore has a digest of this package in it.
     """
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    function.__qualname__ += f"_{sha256(sources).hexdigest()[:12]}"
     compiled: Any = njit(nogil=True, error_model="numpy")(function)
     try:
         compiled.enable_caching()

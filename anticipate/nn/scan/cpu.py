@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +21,9 @@ from anticipate.nn.scan.cpu_forward import ForwardScratch
 from anticipate.nn.scan.cpu_forward import forward as forward_kernel
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 from anticipate.nn.scan.lanes import LANES
+
+PARTS = 4
+"""Parts that the work of a call is cut into, per thread."""
 
 
 class _Completed(NamedTuple):
@@ -180,13 +183,20 @@ def _share(
 ) -> None:
     """Run all items of a kernel on torch's number of threads, this one among them."""
     threads = max(1, min(torch.get_num_threads(), items))
-    ends = [0, *accumulate(size * LANES * FLOAT for size in sizes)]
-    memory = torch.empty(threads, ends[-1], dtype=torch.uint8)
-    scratches = [type(sizes)(*(row.data_ptr() + end for end in ends[:-1])) for row in memory]
-    bounds = [items * thread // threads for thread in range(threads + 1)]
-    work = [(*call, s, *span) for s, span in zip(scratches, pairwise(bounds), strict=True)]
-    others = [_pool(os.getpid(), threads).submit(kernel, *part) for part in work[1:]]
-    kernel(*work[0])
+    parts = min(items, threads * PARTS)
+    # Whoever is free takes the next part, so a processor that others use delays little.
+    spans = iter([(items * n // parts, items * (n + 1) // parts) for n in range(parts)])
+    *starts, end = accumulate((size * LANES * FLOAT for size in sizes), initial=0)
+    memory = torch.empty(threads, end, dtype=torch.uint8)
+
+    def work(thread: int) -> None:
+        address = memory[thread].data_ptr()
+        scratch = type(sizes)(*(address + start for start in starts))
+        for first, last in spans:
+            kernel(*call, scratch, first, last)
+
+    others = [_pool(os.getpid(), threads).submit(work, n) for n in range(1, threads)]
+    work(0)
     for other in others:
         other.result()
 

@@ -37,7 +37,8 @@ from anticipate.nn.scan.lanes import (
     store,
 )
 
-VECTORS = 4
+VECTORS = 8
+"""More save sums over lanes, fewer leave more items to share: 128 channels are one item."""
 
 
 class Grads(NamedTuple):
