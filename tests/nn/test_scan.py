@@ -1,6 +1,9 @@
 """The selective scan against a plain recurrence, and as an operator of torch."""
 
 import logging
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -231,6 +234,7 @@ def test_backends_refuse_what_they_cannot_run(backend, dtype, A_ndim, what):
         selective_scan(*inputs, backend=backend)
 
 
+@pytest.mark.skipif(find_spec("mamba_ssm") is not None, reason="the package mamba_ssm is here")
 def test_missing_package_is_an_error_with_the_install_line():
     u, A = torch.zeros(1, 1, 1), torch.zeros(1, 1)
     with pytest.raises(ConfigError, match=r"pip install 'anticipate\[cuda\]'"):
@@ -251,3 +255,12 @@ def test_keeps_no_state_per_token(backend):
         selective_scan(*inputs, True, backend=backend)
     states = 2 * 4 * 8 * 4
     assert sorted(saved) == sorted([states, *(x.numel() for x in inputs)])
+
+
+def test_importing_the_scan_loads_no_backend():
+    loaded = (
+        "import sys, anticipate.nn.scan; print(*{'numba', 'triton', 'mamba_ssm'} & {*sys.modules})"
+    )
+    result = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []

@@ -51,6 +51,24 @@ class Call(NamedTuple):
     reverse: bool
 
 
+class Grads(NamedTuple):
+    """Gradient of y, and where the other gradients go."""
+
+    y: Strided
+    u: Strided
+    delta: Strided
+    A: Strided
+    """Per sample (batch, d_inner, d_state)."""
+    B: Strided
+    """Per group of channels (groups, batch, length, d_state); `channel` is the stride of groups."""
+    C: Strided
+    D: Strided
+    """Per sample (batch, d_inner)."""
+    z: Strided
+    delta_bias: Strided
+    """Per sample (batch, d_inner)."""
+
+
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` at its first call, to run without the interpreter's lock; keep it on disk.
 

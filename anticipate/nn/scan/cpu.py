@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from anticipate.nn.scan.blocks import FLOAT, Call, Strided
-from anticipate.nn.scan.cpu_backward import VECTORS, BackwardScratch, Grads
+from anticipate.nn.scan.blocks import FLOAT, Call, Grads, Strided
 from anticipate.nn.scan.cpu_backward import backward as backward_kernel
-from anticipate.nn.scan.cpu_forward import ForwardScratch
 from anticipate.nn.scan.cpu_forward import forward as forward_kernel
+from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch, ForwardScratch
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 from anticipate.nn.scan.lanes import LANES
 

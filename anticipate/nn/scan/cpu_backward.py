@@ -5,18 +5,19 @@ scratch memory, and then backward. Groups are wide because the gradients of B an
 channels: lanes are added up once per group, token and state.
 """
 
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 from anticipate.nn.scan.blocks import (
     FLOAT,
     Call,
-    Strided,
+    Grads,
     deposit,
     deposit_states,
     fetch,
     fetch_states,
     kernel,
 )
+from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch
 from anticipate.nn.scan.inputs import CHUNK
 from anticipate.nn.scan.lanes import (
     LANES,
@@ -36,72 +37,6 @@ from anticipate.nn.scan.lanes import (
     softplus,
     store,
 )
-
-VECTORS = 8
-"""More save sums over lanes, fewer leave more items to share: 128 channels are one item."""
-
-
-class Grads(NamedTuple):
-    """Gradient of y, and where the other gradients go."""
-
-    y: Strided
-    u: Strided
-    delta: Strided
-    A: Strided
-    """Per sample (batch, d_inner, d_state)."""
-    B: Strided
-    """Per group of channels (groups, batch, length, d_state); `channel` is the stride of groups."""
-    C: Strided
-    D: Strided
-    """Per sample (batch, d_inner)."""
-    z: Strided
-    delta_bias: Strided
-    """Per sample (batch, d_inner)."""
-
-
-class BackwardScratch(NamedTuple):
-    """Addresses of one thread's memory, or the sizes of its parts in vectors.
-
-    N states, V vectors of channels, T steps of a chunk.
-    """
-
-    rate: int
-    """A log2(e), (V, N)."""
-    carry: int
-    """Gradient of the state that reaches a step from the later ones, (V, N)."""
-    A_sum: int
-    """(V, N)."""
-    D_sum: int
-    """(V)."""
-    bias_sum: int
-    """(V)."""
-    B_sum: int
-    """Gradient of one token's B before its lanes are added up, (N)."""
-    C_sum: int
-    """(N)."""
-    state: int
-    """(N)."""
-    spare: int
-    """A vector on its way between memory and registers."""
-    u: int
-    """(T, V)."""
-    dt: int
-    """(T, V)."""
-    slope: int
-    """Derivative of dt by delta, (T, V)."""
-    grad_y: int
-    """Gradient of C h, (T, V)."""
-    decay: int
-    """(T, V, N)."""
-    before: int
-    """State before the step, (T, V, N)."""
-
-    @classmethod
-    def sizes(cls, d_state: int) -> "BackwardScratch":
-        """Return the sizes for `d_state` states."""
-        groups = (VECTORS * d_state,) * 3 + (VECTORS,) * 2
-        steps = (CHUNK * VECTORS,) * 4 + (CHUNK * VECTORS * d_state,) * 2
-        return cls(*groups, *(d_state,) * 3, 1, *steps)
 
 
 @kernel

@@ -1,6 +1,6 @@
 """Forward kernel of the CPU scan: an item is one vector of channels of one sample."""
 
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 from anticipate.nn.scan.blocks import (
     Call,
@@ -11,6 +11,7 @@ from anticipate.nn.scan.blocks import (
     fetch_states,
     kernel,
 )
+from anticipate.nn.scan.cpu_memory import ForwardScratch
 from anticipate.nn.scan.inputs import CHUNK
 from anticipate.nn.scan.lanes import (
     LANES,
@@ -26,21 +27,6 @@ from anticipate.nn.scan.lanes import (
     softplus,
     store,
 )
-
-
-class ForwardScratch(NamedTuple):
-    """Addresses of one thread's memory, or the sizes of its parts in vectors."""
-
-    rate: int
-    """A log2(e), one vector per state."""
-    state: int
-    spare: int
-    """A vector on its way between memory and registers."""
-
-    @classmethod
-    def sizes(cls, d_state: int) -> "ForwardScratch":
-        """Return the sizes for `d_state` states."""
-        return cls(rate=d_state, state=d_state, spare=1)
 
 
 @kernel
