@@ -20,7 +20,7 @@ DATASET = "synthetic"
 HELP = "a small complete data set for the demo, tests and notebooks"
 FPS = 10.0
 FEATURE_DIM = 64
-NUM_VIDEOS = 144
+NUM_VIDEOS = 400
 NUM_SPLITS = 2
 CAMERAS = ("cam01", "cam02")
 
