@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Integer
 from torch import Tensor
@@ -13,11 +14,15 @@ from anticipate.metrics.functional import (
     class_counts,
     frame_diversity,
     mean_over_classes,
+    quotient,
 )
 from anticipate.metrics.windows import evaluation_window, ratio_name
 
 PRED_RATIOS = (0.1, 0.2, 0.3, 0.5)
 """Horizons of the published tables, as shares of the whole video."""
+
+PER_HORIZON = ("correct", "top1_correct", "frames", "diversity", "num_windows")
+"""States of `DenseScores` with one row per horizon."""
 
 
 class DenseScores(Metric):
@@ -83,19 +88,21 @@ class DenseScores(Metric):
         past, end = windows[-1]
         if preds.shape[1] < end:
             raise ValueError(f"preds have {preds.shape[1]} frames, the longest horizon needs {end}")
-        preds, targets = preds[:, past:end].long(), targets[past:end].long()
-        self._check(preds, targets)
-        horizons = torch.tensor([last - past for _, last in windows], device=preds.device)
-        counts = class_counts(preds, targets, horizons, self.num_classes)
-        best = best_samples(counts)
-        diversity = frame_diversity(preds, horizons, self.num_classes)
-        self.correct += counts.correct.sum(1)
-        self.top1_correct += counts.correct[torch.arange(len(best), device=best.device), best]
-        self.frames += counts.frames
-        self.diversity += torch.where(horizons > 0, diversity, 0)
-        self.num_windows += horizons > 0
+        window, labels = preds[:, past:end].cpu().numpy(), targets[past:end].cpu().numpy()
+        self._check(window, labels)
+        horizons = np.array([last - past for _, last in windows])
+        counts = class_counts(window, labels, horizons, self.num_classes)
+        best = counts.correct[np.arange(len(horizons)), best_samples(counts)]
+        diversity = frame_diversity(window, horizons, self.num_classes)
+        self._add(
+            correct=counts.correct.sum(1),
+            top1_correct=best,
+            frames=counts.frames,
+            diversity=np.where(horizons > 0, diversity, 0),
+            num_windows=(horizons > 0).astype(np.int64),
+        )
         self.num_videos += 1
-        self.num_futures += preds.shape[0]
+        self.num_futures += len(window)
 
     def compute(self) -> dict[str, Any]:
         """Return the scores as plain numbers, laid out as in `anticipate score --json`.
@@ -106,12 +113,14 @@ class DenseScores(Metric):
             where nothing can be measured: no frames, or the diversity of a single sample.
         """
         num_samples = int(self.num_futures) // max(int(self.num_videos), 1)
-        frames = self.frames * num_samples
+        correct, top1_correct, frames, diversity, num_windows = (
+            getattr(self, name).cpu().numpy() for name in PER_HORIZON
+        )
         measures = {
-            "mean_moc": 100 * mean_over_classes(self.correct, frames),
-            "top1_moc": 100 * mean_over_classes(self.top1_correct, self.frames),
-            "mof": 100 * self.correct.sum(1).double() / frames.sum(1),
-            "frame_diversity": self.diversity / self.num_windows,
+            "mean_moc": 100 * mean_over_classes(correct, frames * num_samples),
+            "top1_moc": 100 * mean_over_classes(top1_correct, frames),
+            "mof": 100 * quotient(correct.sum(1), frames.sum(1) * num_samples),
+            "frame_diversity": quotient(diversity, num_windows),
         }
         names = [ratio_name(ratio) for ratio in self.pred_ratios]
         scores: dict[str, Any] = {
@@ -120,10 +129,14 @@ class DenseScores(Metric):
         }
         return scores | {"num_videos": int(self.num_videos), "num_samples": num_samples}
 
-    def _check(self, preds: Tensor, targets: Tensor) -> None:
+    def _add(self, **counts: np.ndarray) -> None:
+        for name, count in counts.items():
+            getattr(self, name).add_(torch.from_numpy(count).to(self.device))
+
+    def _check(self, preds: np.ndarray, targets: np.ndarray) -> None:
         if self.num_futures != self.num_videos * len(preds):
             before = int(self.num_futures) // int(self.num_videos)
             raise ValueError(f"preds have {len(preds)} samples, those of earlier videos {before}")
         for name, classes in (("preds", preds), ("targets", targets)):
-            if classes.numel() and not 0 <= classes.min() <= classes.max() < self.num_classes:
+            if classes.size and not 0 <= classes.min() <= classes.max() < self.num_classes:
                 raise ValueError(f"{name} hold a class outside [0, {self.num_classes})")
