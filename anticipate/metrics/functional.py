@@ -57,12 +57,11 @@ def class_counts(
     # reduceat knows no empty result, and a window without frames has no run.
     hits = (preds == targets).astype(np.int32)
     runs = np.add.reduceat(hits, starts, axis=1) if num_frames else hits
-    shape = (num_samples, num_horizons * num_classes)
-    correct = np.zeros(shape, np.int64)
-    np.add.at(correct, (slice(None), bins[starts]), runs)
-    frames = np.bincount(bins, minlength=shape[1]).reshape(num_horizons, num_classes)
-    correct = correct.reshape(num_samples, num_horizons, num_classes).cumsum(1)
-    return ClassCounts(correct.transpose(1, 0, 2), frames.cumsum(0))
+    correct = np.zeros((num_horizons * num_classes, num_samples), np.int64)
+    np.add.at(correct, bins[starts], runs.T)
+    frames = np.bincount(bins, minlength=len(correct)).reshape(num_horizons, num_classes)
+    correct = correct.reshape(num_horizons, num_classes, num_samples).cumsum(0)
+    return ClassCounts(correct.transpose(0, 2, 1), frames.cumsum(0))
 
 
 def mean_over_classes(
