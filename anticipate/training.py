@@ -16,9 +16,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from anticipate import __version__
 from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
 from anticipate.callbacks.results import DenseResults
-from anticipate.callbacks.run_files import PredictionsFile, SaveRunConfig
+from anticipate.callbacks.run_files import PredictionsFile, SaveRunConfig, refuse_existing_run
 from anticipate.checkpoints import check_fits
 from anticipate.config_chain import expand_extends
+from anticipate.console import notice
 from anticipate.data import Assembly101, Breakfast, Salads50, Synthetic
 from anticipate.errors import AnticipateError, ConfigError
 from anticipate.models import DiffusionAnticipator
@@ -100,9 +101,8 @@ class AnticipateCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
             {
-                "checkpoint.save_last": True,
-                "checkpoint.save_top_k": 0,  # no checkpoint is chosen by looking at scores
-                "checkpoint.enable_version_counter": False,
+                "checkpoint.filename": "last",  # one file, replaced after every epoch:
+                "checkpoint.enable_version_counter": False,  # none is chosen by its scores
             }
         )
         parser.add_lightning_class_args(DenseResults, "results")
@@ -166,10 +166,15 @@ class AnticipateCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Train, then test the last checkpoint as anybody would."""
-        self.trainer.fit(**kwargs)
-        if self.trainer.interrupted:
-            raise KeyboardInterrupt
-        if not self._get(self.config, "trainer").fast_dev_run:
+        debugging = self._get(self.config, "trainer").fast_dev_run
+        if not debugging and kwargs.get("ckpt_path") is None:
+            refuse_existing_run(self.trainer)
+        try:
+            self.trainer.fit(**kwargs)
+        except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
+            notice("stopped; the same command with --ckpt_path last goes on after the last epoch")
+            raise KeyboardInterrupt from None
+        if not debugging:
             last = self._checkpoint("last")
             self.trainer.test(self.model, self.datamodule, ckpt_path=str(last), verbose=False)
 

@@ -16,7 +16,7 @@ ALLOWED = {
     "predictions": BASE | {"metrics"},
     "report": BASE | {"metrics"},
     "models": BASE | {"nn", "diffusion", "metrics"},
-    "callbacks": BASE | {"nn", "metrics", "baselines", "predictions", "report", "models"},
+    "callbacks": BASE | {"data", "nn", "metrics", "baselines", "predictions", "report", "models"},
 }
 CONFINED = {
     "h5py": {"data", "predictions", "benchmark"},

@@ -1,6 +1,10 @@
 """The command line of training, run for real on the synthetic data set."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
@@ -136,9 +140,45 @@ def test_settings_come_from_the_command_line_not_from_the_checkpoint(run):
     assert scores(folder)["scores"]["MixANT"]["0.2"]["num_samples"] == 5
 
 
-def test_validation_uses_held_out_training_videos(run, capsys):
-    run("fit", "--trainer.max_epochs=1", "--data.validation_fraction=0.3")
-    assert "held out for validation" in capsys.readouterr().err
+def test_validation_uses_held_out_training_videos(run, capsys, tmp_path):
+    file = tmp_path / "persons.h5"
+    main(["prepare", "synthetic", "--output", str(file), "--videos=48", "--feature-dim=16"])
+    run("fit", f"--data.path={file}", "--trainer.max_epochs=1", "--data.validation_fraction=0.3")
+    assert "24 training videos, 12 held out for validation" in capsys.readouterr().err
+
+
+@pytest.fixture
+def endless_fit(tmp_path, synthetic_file):
+    """A training in a process of its own, killed in the end whatever happens."""
+    options = [f"--data.path={synthetic_file}", *TINY, "--trainer.max_epochs=10000"]
+    config = ["--config", str(EXPERIMENTS / "demo.yaml")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "anticipate", "fit", *config, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # A shell's background jobs inherit an ignored SIGINT, which Python then leaves ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    yield process
+    process.kill()
+
+
+def test_ctrl_c_keeps_the_last_epoch_and_the_run_goes_on(run, tmp_path, endless_fit):
+    checkpoints = tmp_path / "runs/demo/split_1/seed_0/checkpoints"
+    deadline = time.monotonic() + 120
+    while not (checkpoints / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    endless_fit.send_signal(signal.SIGINT)
+    _, said = endless_fit.communicate(timeout=60)
+    assert endless_fit.returncode == 130
+    assert "--ckpt_path last goes on" in said
+    assert "Traceback" not in said
+    assert [path.name for path in checkpoints.iterdir()] == ["last.ckpt"]
+    epoch = torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"]
+    folder = run("fit", "--ckpt_path=last", f"--trainer.max_epochs={epoch + 2}")
+    assert (folder / "metrics.json").is_file()
 
 
 MISTAKES = {

@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
 
 from anticipate.errors import ConfigError, RunExistsError
 from anticipate.predictions import PredictionsWriter
@@ -13,30 +14,32 @@ from anticipate.types import DenseBatch, Forecast
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes `config.yaml` before training; a second run never lands in the same folder.
-
-    Resuming and testing may write again: `test` writes `config.test.yaml` and so on.
-    """
+    """Writes `config.yaml` before training; other commands write `config.test.yaml` and so on."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write the file, or refuse.
-
-        Raises:
-            RunExistsError: The folder already holds a run, and this one does not resume it.
-        """
-        if trainer.log_dir is None:
+        """Write the file where there is a run folder."""
+        if not trainer.loggers:
             return
         command = trainer.state.fn.value if trainer.state.fn else stage
         if command != "fit":
             self.config_filename = f"config.{command}.yaml"
-        self.overwrite = command != "fit" or self.config.get("ckpt_path") is not None
-        path = Path(trainer.log_dir) / self.config_filename
-        if path.exists() and not self.overwrite and not self.already_saved:
-            raise RunExistsError(
-                f"{path.parent} already holds a run: resume it with --ckpt_path last, remove it, "
-                "or choose another --run_name or --seed_everything"
-            )
+        self.overwrite = True  # `refuse_existing_run` has spoken before anything was written
         super().setup(trainer, pl_module, stage)
+
+
+@rank_zero_only
+def refuse_existing_run(trainer: pl.Trainer) -> None:
+    """Keep a new run out of the folder of another.
+
+    Raises:
+        RunExistsError: The run folder already holds a configuration.
+    """
+    folder = Path(trainer.log_dir) if trainer.loggers and trainer.log_dir else None
+    if folder and (folder / "config.yaml").exists():
+        raise RunExistsError(
+            f"{folder} already holds a run: resume it with --ckpt_path last, remove it, "
+            "or choose another --run_name or --seed_everything"
+        )
 
 
 class PredictionsFile(Callback):
