@@ -1,0 +1,71 @@
+"""One training step of MixANT beside the same model on the reference scan, and its growth."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from anticipate.benchmark.memory import peak_memory
+from anticipate.benchmark.network import make_inputs, make_network, reference_scan
+from anticipate.benchmark.report import MIB, Group, Report
+from anticipate.benchmark.timing import compare, without_result
+from anticipate.diffusion.training import reconstruction_loss
+from anticipate.nn.mixture import load_balancing_loss
+
+BALANCING = 0.1
+"""Weight of the load balancing loss, as in the recipe."""
+
+
+def run(quick: bool, repeats: int) -> Report:
+    """Measure a step of 16 videos of 240 tokens, and of twice as many tokens."""
+    batch, tokens = (3, 14) if quick else (16, 240)
+    growth = by_length(quick, batch, (tokens, 2 * tokens), repeats)
+    return Report((scans(quick, batch, tokens, repeats), growth))
+
+
+def scans(quick: bool, batch: int, tokens: int, repeats: int) -> Group:
+    """Compare a step with the same model on the reference scan."""
+    ours, other = (training_step(quick, batch, tokens) for _ in range(2))
+
+    def on_reference() -> Tensor:
+        with reference_scan():
+            return other()
+
+    candidates = {"anticipate": ours, "on the reference scan": on_reference}
+    return compare(f"training step, batch {batch}, {tokens} tokens", candidates, repeats)
+
+
+def by_length(quick: bool, batch: int, lengths: Sequence[int], repeats: int) -> Group:
+    """Measure time and peak memory of a step at several lengths."""
+    candidates = {f"{n} tokens": without_result(training_step(quick, batch, n)) for n in lengths}
+    figures = {} if quick else {f"{n} tokens": _memory_figure(batch, n) for n in lengths}
+    return compare(f"training step by length, batch {batch}", candidates, repeats, figures)
+
+
+def training_step(quick: bool, batch: int, tokens: int) -> Callable[[], Tensor]:
+    """Return forward, loss, backward and the step of the optimizer as a function.
+
+    The loss is that of the recipe; a tenth of a thousandth as learning rate keeps results of two
+    models comparable.
+    """
+    network = make_network(quick)
+    inputs = make_inputs(network, batch, tokens)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5)
+    x_0 = torch.randn(inputs.x_t.shape, generator=torch.Generator().manual_seed(1))
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        condition = network.encode(inputs.features, inputs.observed)
+        output = network(inputs.x_t, inputs.t, condition, inputs.observed, inputs.valid)
+        reconstruction = reconstruction_loss(x_0, output.x_0, inputs.valid)
+        loss = (1 - BALANCING) * reconstruction + BALANCING * load_balancing_loss(output.gamma)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def _memory_figure(batch: int, tokens: int) -> dict[str, float]:
+    peak = peak_memory(training_step, (False, 1, 16), (False, batch, tokens))
+    return {} if peak is None else {"peak MiB": peak / MIB}
