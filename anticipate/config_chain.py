@@ -57,14 +57,31 @@ def _expanded(argv: list[str]) -> Iterator[str]:
             yield word
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """A YAML loader that refuses a key given twice, where PyYAML keeps the last silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys are all different."""
+        keys = [key.value for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                line = node.value[number][0].start_mark.line + 1
+                raise yaml.YAMLError(f"key '{key}' stands twice, again in line {line}")
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     if not path.is_file():
         named = f" (named by extends in {children[-1]})" if children else ""
         raise ConfigError(f"no configuration file {path}{named}")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if content is not None and not isinstance(content, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}, expected keys and values")
+    if "config" in (content or {}):
+        raise ConfigError(
+            f"{path} has a key 'config', which nothing reads: did you mean 'extends'?"
+        )
     return content or {}

@@ -169,14 +169,18 @@ class AnticipateCLI(LightningCLI):
         debugging = self._get(self.config, "trainer").fast_dev_run
         if not debugging and kwargs.get("ckpt_path") is None:
             refuse_existing_run(self.trainer)
-        try:
-            self.trainer.fit(**kwargs)
-        except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
-            notice("stopped; the same command with --ckpt_path last goes on after the last epoch")
-            raise KeyboardInterrupt from None
+        self.trainer.fit(**kwargs)
         if not debugging:
             last = self._checkpoint("last")
             self.trainer.test(self.model, self.datamodule, ckpt_path=str(last), verbose=False)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
+            if subcommand == "fit":
+                notice("to go on after the last epoch: the same command with --ckpt_path last")
+            raise KeyboardInterrupt from None
 
 
 def _seed_folder(seed: Any) -> str:

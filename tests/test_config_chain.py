@@ -58,6 +58,8 @@ def test_a_circle_is_named(tmp_path):
         ),
         ("a: [1\n", r"a.yaml is not valid YAML: .*line 2"),
         ("- 1\n", r"a.yaml holds a list, expected keys and values"),
+        ("a: 1\nb: {c: 1,\n c: 2}\n", r"key 'c' stands twice, again in line 3"),
+        ("config: b.yaml\n", r"a key 'config', which nothing reads: did you mean 'extends'\?"),
     ],
 )
 def test_bad_files_are_named(tmp_path, content, message):

@@ -82,6 +82,7 @@ def test_run_names_follow_the_files(path):
 @pytest.mark.parametrize("path", [*EXPERIMENTS, *FRAGMENTS], ids=name_of)
 def test_no_file_sets_what_the_data_sets(path):
     linked = {*FROM_DATA, "seed"} - {"sample_rate", "obs_ratios", "pred_ratios"}
+    assert path.resolve() in config_chain(path)  # which refuses keys that stand twice
     content = yaml.safe_load(path.read_text())
     assert not linked & set(keys(content))
     assert path.read_text().startswith("# "), "say what the file is for"
