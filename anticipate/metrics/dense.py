@@ -10,8 +10,10 @@ from torchmetrics import Metric
 
 from anticipate.errors import ConfigError
 from anticipate.metrics.functional import (
+    Runs,
     best_samples,
     class_counts,
+    find_runs,
     frame_diversity,
     mean_over_classes,
     quotient,
@@ -88,21 +90,23 @@ class DenseScores(Metric):
         past, end = windows[-1]
         if preds.shape[1] < end:
             raise ValueError(f"preds have {preds.shape[1]} frames, the longest horizon needs {end}")
-        window, labels = preds[:, past:end].cpu().numpy(), targets[past:end].cpu().numpy()
-        self._check(window, labels)
         horizons = np.array([last - past for _, last in windows])
-        counts = class_counts(window, labels, horizons, self.num_classes)
+        runs = find_runs(
+            preds[:, past:end].cpu().numpy(), targets[past:end].cpu().numpy(), horizons
+        )
+        self._check(runs)
+        counts = class_counts(runs, len(horizons), self.num_classes)
         best = counts.correct[np.arange(len(horizons)), best_samples(counts)]
-        diversity = frame_diversity(window, horizons, self.num_classes)
+        diversity = frame_diversity(runs, len(horizons), self.num_classes)
         self._add(
             correct=counts.correct.sum(1),
             top1_correct=best,
             frames=counts.frames,
             diversity=np.where(horizons > 0, diversity, 0),
             num_windows=(horizons > 0).astype(np.int64),
+            num_videos=np.int64(1),
+            num_futures=np.int64(len(runs.preds)),
         )
-        self.num_videos += 1
-        self.num_futures += len(window)
 
     def compute(self) -> dict[str, Any]:
         """Return the scores as plain numbers, laid out as in `anticipate score --json`.
@@ -129,14 +133,15 @@ class DenseScores(Metric):
         }
         return scores | {"num_videos": int(self.num_videos), "num_samples": num_samples}
 
-    def _add(self, **counts: np.ndarray) -> None:
+    def _add(self, **counts: np.ndarray | np.int64) -> None:
         for name, count in counts.items():
-            getattr(self, name).add_(torch.from_numpy(count).to(self.device))
+            getattr(self, name).add_(torch.as_tensor(count, device=self.device))
 
-    def _check(self, preds: np.ndarray, targets: np.ndarray) -> None:
-        if self.num_futures != self.num_videos * len(preds):
-            before = int(self.num_futures) // int(self.num_videos)
-            raise ValueError(f"preds have {len(preds)} samples, those of earlier videos {before}")
-        for name, classes in (("preds", preds), ("targets", targets)):
+    def _check(self, runs: Runs) -> None:
+        num_samples, num_videos = len(runs.preds), int(self.num_videos)
+        if self.num_futures != num_videos * num_samples:
+            before = int(self.num_futures) // num_videos
+            raise ValueError(f"preds have {num_samples} samples, those of earlier videos {before}")
+        for name, classes in (("preds", runs.preds), ("targets", runs.targets)):
             if classes.size and not 0 <= classes.min() <= classes.max() < self.num_classes:
                 raise ValueError(f"{name} hold a class outside [0, {self.num_classes})")

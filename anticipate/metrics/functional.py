@@ -1,7 +1,8 @@
 """Exact counts of the dense protocol for one video, all horizons at once.
 
 Horizons are nested: each is a prefix of the frames after the observation. So every frame is counted
-once, in the shortest horizon that contains it, and running sums over the horizons give the rest.
+once, in the shortest horizon that contains it, and running sums over the horizons give the rest;
+and frames between two changes are counted together, as one run.
 
 Only classes of the ground truth own counts: a false positive never counts against a class, so the
 measures are recalls. Counts are integers; ratios of them are float64.
@@ -10,6 +11,7 @@ All is numpy: a video is too little work for the threads of torch, whose meeting
 milliseconds per operation on a busy machine.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,22 @@ from jaxtyping import Float64, Int64, Integer
 
 ROUNDING = 1e-12
 """Accuracies closer than this are ties: far above float64 rounding, far below one frame."""
+
+
+class Runs(NamedTuple):
+    """Stretches of frames in which no sample, no label and no horizon changes.
+
+    Predictions are made per token and actions last, so there are far fewer runs than frames.
+    """
+
+    preds: Integer[np.ndarray, "samples runs"]
+    """Predicted class of each sample."""
+    targets: Integer[np.ndarray, " runs"]
+    """True class."""
+    frames: Int64[np.ndarray, " runs"]
+    """Length in frames."""
+    horizon: Int64[np.ndarray, " runs"]
+    """Index of the shortest horizon that contains the run."""
 
 
 class ClassCounts(NamedTuple):
@@ -28,40 +46,59 @@ class ClassCounts(NamedTuple):
     """Frames of each true class."""
 
 
-def class_counts(
+def find_runs(
     preds: Integer[np.ndarray, "samples future_frames"],
     targets: Integer[np.ndarray, " future_frames"],
     horizons: Int64[np.ndarray, " horizons"],
-    num_classes: int,
-) -> ClassCounts:
-    """Count, per horizon, the frames of each true class and how many of them each sample hits.
+) -> Runs:
+    """Cut the scored frames of a video into runs.
 
     Args:
         preds: Predicted classes, first frame = first frame after the observation.
-        targets: True classes of the same frames, each in [0, num_classes).
+        targets: True classes of the same frames.
         horizons: Length of each horizon in frames, ascending to `future_frames`.
+
+    >>> runs = find_runs(np.array([[0, 0, 1, 1]]), np.array([0, 1, 1, 1]), np.array([2, 4]))
+    >>> runs.frames.tolist(), runs.horizon.tolist()
+    ([1, 1, 2], [0, 0, 1])
+    """
+    num_frames = len(targets)
+    begins = np.ones(num_frames, dtype=np.bool_)
+    begins[1:] = (preds[:, 1:] != preds[:, :-1]).any(0) | (targets[1:] != targets[:-1])
+    begins[horizons[horizons < num_frames]] = True
+    starts = np.flatnonzero(begins)
+    return Runs(
+        preds=preds[:, starts],
+        targets=targets[starts],
+        frames=np.diff(starts, append=num_frames),
+        horizon=np.searchsorted(horizons, starts, side="right"),
+    )
+
+
+def class_counts(runs: Runs, num_horizons: int, num_classes: int) -> ClassCounts:
+    """Count, per horizon, the frames of each true class and how many of them each sample hits.
+
+    Args:
+        runs: The scored frames of a video, classes in [0, num_classes).
+        num_horizons: Number of horizons.
         num_classes: Classes of the data set.
 
-    >>> preds, targets = np.array([[0, 0, 1, 1]]), np.array([0, 1, 1, 1])
-    >>> counts = class_counts(preds, targets, np.array([2, 4]), num_classes=2)
+    >>> runs = find_runs(np.array([[0, 0, 1, 1]]), np.array([0, 1, 1, 1]), np.array([2, 4]))
+    >>> counts = class_counts(runs, num_horizons=2, num_classes=2)
     >>> counts.correct.tolist()
     [[[1, 0]], [[1, 2]]]
     >>> counts.frames.tolist()
     [[1, 1], [1, 3]]
     """
-    (num_samples, num_frames), num_horizons = preds.shape, len(horizons)
-    first_horizon = np.searchsorted(horizons, np.arange(num_frames), side="right")
-    bins = first_horizon * num_classes + targets
-    # Labels change seldom: hits are summed over runs of frames that belong to one bin.
-    starts = np.flatnonzero(np.diff(bins, prepend=-1))
-    # reduceat knows no empty result, and a window without frames has no run.
-    hits = (preds == targets).astype(np.int32)
-    runs = np.add.reduceat(hits, starts, axis=1) if num_frames else hits
-    correct = np.zeros((num_horizons * num_classes, num_samples), np.int64)
-    np.add.at(correct, bins[starts], runs.T)
-    frames = np.bincount(bins, minlength=len(correct)).reshape(num_horizons, num_classes)
-    correct = correct.reshape(num_horizons, num_classes, num_samples).cumsum(0)
-    return ClassCounts(correct.transpose(0, 2, 1), frames.cumsum(0))
+    num_samples = len(runs.preds)
+    frames = _sum_by(
+        runs.horizon * num_classes + runs.targets, runs.frames, (num_horizons, num_classes)
+    )
+    rows = runs.horizon * num_samples + np.arange(num_samples)[:, None]
+    hits = (runs.preds == runs.targets) * runs.frames
+    shape = (num_horizons, num_samples, num_classes)
+    correct = _sum_by(rows * num_classes + runs.targets, hits, shape)
+    return ClassCounts(_up_to_horizon(correct), _up_to_horizon(frames))
 
 
 def mean_over_classes(
@@ -99,14 +136,13 @@ def best_samples(counts: ClassCounts) -> Int64[np.ndarray, " horizons"]:
     >>> best_samples(ClassCounts(correct, frames)).tolist()
     [1]
     """
-    moc = np.nan_to_num(mean_over_classes(counts.correct, counts.frames[:, None]))
+    # Without frames all samples are NaN, nothing is a tie, and argmax is the first one.
+    moc = mean_over_classes(counts.correct, counts.frames[:, None])
     return (moc >= moc.max(1, keepdims=True) - ROUNDING).argmax(1)
 
 
 def frame_diversity(
-    preds: Integer[np.ndarray, "samples future_frames"],
-    horizons: Int64[np.ndarray, " horizons"],
-    num_classes: int,
+    runs: Runs, num_horizons: int, num_classes: int
 ) -> Float64[np.ndarray, " horizons"]:
     """Return, per horizon, the share of differing frames, averaged over all pairs of samples.
 
@@ -114,8 +150,8 @@ def frame_diversity(
     ordered pairs agree there; so no pair is ever formed.
 
     Args:
-        preds: Predicted classes, each in [0, num_classes), first frame after the observation first.
-        horizons: Length of each horizon in frames, at most `future_frames`.
+        runs: The scored frames of a video, classes in [0, num_classes).
+        num_horizons: Number of horizons.
         num_classes: Classes of the data set.
 
     Returns:
@@ -123,14 +159,31 @@ def frame_diversity(
         has no pair.
 
     >>> preds = np.array([[0, 0, 1, 1], [0, 0, 1, 0], [0, 0, 0, 0]])
-    >>> frame_diversity(preds, np.array([2, 4]), num_classes=2).tolist()
+    >>> runs = find_runs(preds, np.array([0, 0, 0, 0]), np.array([2, 4]))
+    >>> frame_diversity(runs, num_horizons=2, num_classes=2).tolist()
     [0.0, 0.3333333333333333]
     """
-    num_samples, num_frames = preds.shape
-    bins = np.arange(num_frames) * num_classes + preds
-    votes = np.bincount(bins.ravel(), minlength=num_frames * num_classes)
-    votes = votes.reshape(num_frames, num_classes)
-    agreeing = np.einsum("fc,fc->f", votes, votes) - num_samples
-    agreeing_until = np.concatenate([[0], agreeing.cumsum()])
-    pairs = horizons * (num_samples * (num_samples - 1))
-    return quotient(pairs - agreeing_until[horizons], pairs)
+    num_samples, num_runs = runs.preds.shape
+    bins = np.arange(num_runs) * num_classes + runs.preds
+    votes = np.bincount(bins.ravel(), minlength=num_runs * num_classes)
+    votes = votes.reshape(num_runs, num_classes)
+    agreeing = np.einsum("rc,rc->r", votes, votes) - num_samples
+    num_pairs = num_samples * (num_samples - 1)
+    differing = _sum_by(runs.horizon, (num_pairs - agreeing) * runs.frames, (num_horizons,))
+    frames = _sum_by(runs.horizon, runs.frames, (num_horizons,))
+    return quotient(_up_to_horizon(differing), _up_to_horizon(frames) * num_pairs)
+
+
+def _sum_by(
+    bins: Int64[np.ndarray, "*any"], counts: Int64[np.ndarray, "*any"], shape: tuple[int, ...]
+) -> Int64[np.ndarray, "..."]:
+    """Add counts up by flat index; float64 sums of them are exact, as they stay far below 2^53."""
+    sums = np.bincount(bins.ravel(), counts.ravel(), minlength=math.prod(shape))
+    return sums.astype(np.int64).reshape(shape)
+
+
+def _up_to_horizon(counts: Int64[np.ndarray, "horizons ..."]) -> Int64[np.ndarray, "horizons ..."]:
+    """Add to each horizon, in place, those that it contains; cumsum is slow over a few rows."""
+    for horizon in range(1, len(counts)):
+        counts[horizon] += counts[horizon - 1]
+    return counts
