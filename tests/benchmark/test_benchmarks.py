@@ -4,11 +4,15 @@ import json
 import logging
 import math
 import shutil
+from functools import cache
+from importlib import import_module
 
 import pytest
+import torch
 
-from anticipate.benchmark import main
+from anticipate.benchmark import main, scan
 from anticipate.benchmark.command import BENCHMARKS
+from anticipate.benchmark.network import reference_scan
 from anticipate.benchmark.peers import has_mambapy
 from anticipate.cli import main as cli
 
@@ -23,65 +27,88 @@ COMPARED = {
 """Candidates whose results must equal those of the first one of their group."""
 
 
-def document(capsys, name):
-    main(["benchmark", name, "--quick", "--repeats", "1", "--json"])
-    captured = capsys.readouterr()
-    assert captured.err.startswith(f"benchmark {name} on ")
-    return json.loads(captured.out)
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Threads of torch wait for each other for long where other work runs, such as other tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@cache
+def report(name):
+    return import_module(f"anticipate.benchmark.{name}").run(quick=True, repeats=1)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_document_holds_positive_times_and_agreeing_results(capsys, name):
-    found = document(capsys, name)
-    assert (found["benchmark"], found["quick"], found["repeats"]) == (name, True, 1)
-    assert {"cpu", "threads", "torch", "load"} <= found["machine"].keys()
+def test_times_are_positive_and_results_agree(name):
     compared = set()
-    for group in found["groups"]:
-        assert group["rows"][0]["ratio"] == 1.0
-        for row in group["rows"]:
-            assert 0 < row["fastest"] <= row["seconds"]
-            assert row["ratio"] > 0
-            if "difference" in row["figures"]:
-                compared.add(row["name"])
-                assert row["figures"]["difference"] < 1e-5, row
+    for group in report(name).groups:
+        assert group.rows[0].ratio == 1.0
+        for row in group.rows:
+            assert 0 < row.fastest <= row.seconds
+            assert row.ratio > 0
+            if "difference" in row.figures:
+                compared.add(row.name)
+                assert row.figures["difference"] < 1e-5, row
     assert COMPARED[name] <= compared
 
 
-def test_scan_compares_with_the_peers_that_this_machine_has(capsys):
-    names = {row["name"] for row in document(capsys, "scan")["groups"][0]["rows"]}
+def test_json_is_one_document_and_notices_go_elsewhere(capsys):
+    main(["benchmark", "metrics", "--quick", "--repeats", "2", "--json"])
+    captured = capsys.readouterr()
+    assert captured.err.startswith("benchmark metrics on ")
+    document = json.loads(captured.out)
+    assert (document["benchmark"], document["quick"], document["repeats"]) == ("metrics", True, 2)
+    assert {"cpu", "threads", "torch", "load"} <= document["machine"].keys()
+    ours, loop = document["groups"][0]["rows"]
+    assert (ours["name"], loop["name"]) == ("anticipate", "loop over frames")
+    assert loop.keys() == {"name", "seconds", "fastest", "ratio", "figures"}
+
+
+def test_scan_compares_with_the_peers_that_this_machine_has():
+    names = {row.name for row in report("scan").groups[0].rows}
     assert ("mambapy" in names) == has_mambapy()
     assert ("fused C loop" in names) == bool(shutil.which("gcc") or shutil.which("cc"))
 
 
-def test_what_is_missing_is_said_in_one_line_each(capsys, monkeypatch):
+def test_what_is_missing_is_said_in_one_line_each(monkeypatch):
     monkeypatch.setattr("anticipate.benchmark.peers.has_mambapy", lambda: False)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    forward = document(capsys, "scan")["groups"][0]
-    assert [row["name"] for row in forward["rows"]] == [
+    group = scan.forward(batch=1, frames=5, repeats=1)
+    assert [row.name for row in group.rows] == [
         "anticipate",
         "reference backend",
         "mamba_ssm's reference",
     ]
-    assert forward["notes"] == [
+    assert group.notes == (
         "mambapy left out: not installed; install it with: pip install 'anticipate[bench]'",
         "fused C loop left out: no C compiler found",
-    ]
+    )
 
 
-def test_data_asks_for_the_bytes_of_its_tokens_alone(capsys):
-    ours, whole, _ = document(capsys, "data")["groups"][0]["rows"]
+def test_peers_grow_only_as_far_as_they_fit(monkeypatch):
+    monkeypatch.setattr(scan, "PEER_LIMIT", 4 * 6 * 2 * 8 * 128 * 16)  # states of 8 frames
+    peer = scan.growth("mamba_ssm's reference", (4, 8, 9), repeats=1, memory=False)
+    assert [row.name for row in peer.rows] == ["4 frames", "8 frames"]
+    assert peer.notes == ("9 frames left out: about 0.0 GiB of states",)
+    ours = scan.growth("anticipate", (4, 9), repeats=1, memory=False)
+    assert [row.name for row in ours.rows] == ["4 frames", "9 frames"]
+    assert ours.notes == ()
+
+
+def test_data_asks_for_the_bytes_of_its_tokens_alone():
+    ours, whole, _ = report("data").groups[0].rows
     tokens, frames = math.ceil(int(0.2 * 60) / 3), 60
-    assert ours["figures"]["asked MiB"] == tokens * 32 * 4 / 2**20
-    assert whole["figures"]["asked MiB"] == frames * 32 * 4 / 2**20
+    assert ours.figures["asked MiB"] == tokens * 32 * 4 / 2**20
+    assert whole.figures["asked MiB"] == frames * 32 * 4 / 2**20
 
 
 def test_the_reference_scan_really_runs_and_only_when_asked_for(caplog):
-    from anticipate.benchmark.network import reference_scan
-    from anticipate.benchmark.scan import SCANS, make_inputs
-
     def chosen():
         caplog.clear()
-        SCANS["anticipate"](make_inputs(1, 3, d_inner=4, d_state=2))
+        scan.SCANS["anticipate"](scan.make_inputs(1, 3, d_inner=4, d_state=2))
         return caplog.text
 
     with caplog.at_level(logging.INFO, logger="anticipate.nn.scan.backends"):

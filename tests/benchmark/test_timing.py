@@ -23,7 +23,8 @@ def test_candidates_take_turns_after_each_has_warmed_up():
 
 
 def test_medians_and_ratios_are_taken_round_by_round(monkeypatch):
-    clock = iter([0, 1, 1, 3, 10, 20, 20, 50, 100, 102, 102, 103])  # three rounds of two
+    ticks = [0, 1, 1, 3, 10, 20, 20, 50, 100, 102, 102, 103]  # three rounds of two
+    clock = map(float, ticks)
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     first, second = compare("title", {"a": int, "b": float}, repeats=3).rows
     assert (first.seconds, first.fastest) == (2, 1)
