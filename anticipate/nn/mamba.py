@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from anticipate.nn.conv import causal_conv_silu
+from anticipate.nn.fused import causal_conv_silu, gated_sum
 from anticipate.nn.mixture import ForgetGateBank, Selection
 from anticipate.nn.scan import selective_scan
 
@@ -68,7 +68,7 @@ class S6Plus(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch tokens d_inner"],
-        mask: Float[Tensor, "batch tokens 1"],
+        mask: Float[Tensor, "batch tokens"],
         gamma: Float[Tensor, "batch experts"] | None = None,
     ) -> Float[Tensor, "batch tokens d_inner"]:
         """Return the output of this direction, before the gate.
@@ -76,7 +76,7 @@ class S6Plus(nn.Module):
         `x` must be zero on padding. The convolution's bias makes padding non-zero again, hence the
         second mask: a scan that starts in padding keeps the state zero until the first valid token.
         """
-        x = causal_conv_silu(x, self.conv_weight, self.conv_bias, self.reverse) * mask
+        x = causal_conv_silu(x, self.conv_weight, self.conv_bias, mask, self.reverse)
         dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)
         delta = F.linear(dt, self.dt_proj.weight)
         y = selective_scan(
@@ -139,9 +139,9 @@ class BidirectionalMamba(nn.Module):
             gamma: Router probabilities: one row for both directions, or one row each; None for
                 static A.
         """
-        mask = valid.unsqueeze(-1).to(u.dtype)
+        mask = valid.to(u.dtype)
         x, z = self.in_proj(u).chunk(2, dim=-1)
         gammas = (None, None) if gamma is None else (gamma[0], gamma[-1])
         forward, backward = self.directions
-        y = forward(x, mask, gammas[0]) + backward(x, mask, gammas[1])
-        return self.out_proj(y * F.silu(z))
+        y = gated_sum(forward(x, mask, gammas[0]), backward(x, mask, gammas[1]), z)
+        return self.out_proj(y)

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from anticipate.nn.conv import causal_conv_silu
 from anticipate.nn.mamba import BidirectionalMamba
 
 
@@ -55,21 +54,6 @@ def test_swapping_directions_mirrors_time():
     torch.testing.assert_close(
         mirror(u.flip(1), valid).flip(1), layer(u, valid), rtol=0, atol=1e-12
     )
-
-
-def test_reversed_convolution_flips_time():
-    x, weight, bias = torch.randn(2, 7, 5), torch.randn(5, 3), torch.randn(5)
-    flipped = causal_conv_silu(x.flip(1), weight, bias).flip(1)
-    torch.testing.assert_close(causal_conv_silu(x, weight, bias, reverse=True), flipped)
-
-
-def test_convolution_matches_torch_and_sees_no_later_token():
-    x, weight, bias = torch.randn(2, 7, 5), torch.randn(5, 3), torch.randn(5)
-    conv = torch.nn.functional.conv1d(
-        x.transpose(1, 2), weight.unsqueeze(1), bias, padding=2, groups=5
-    )
-    expected = torch.nn.functional.silu(conv[..., :7]).transpose(1, 2)
-    torch.testing.assert_close(causal_conv_silu(x, weight, bias), expected)
 
 
 def test_step_sizes_start_between_a_thousandth_and_a_tenth():

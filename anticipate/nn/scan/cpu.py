@@ -1,13 +1,6 @@
-"""The selective scan on the CPU: fused kernels compiled by numba, on torch's number of threads.
+"""The selective scan on the CPU: fused kernels compiled by numba, on torch's number of threads."""
 
-Threads are plain ones of a small pool that every process makes for itself at its first scan:
-numba's own do not survive a fork and may not be entered from two threads at a time.
-"""
-
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -20,9 +13,7 @@ from anticipate.nn.scan.cpu_forward import forward as forward_kernel
 from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch, ForwardScratch
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 from anticipate.nn.scan.lanes import LANES
-
-PARTS = 4
-"""Parts that the work of a call is cut into, per thread."""
+from anticipate.nn.threads import share, team_size
 
 
 class _Completed(NamedTuple):
@@ -180,27 +171,12 @@ def _channels(x: Tensor) -> Strided:
 def _share(
     kernel: Callable[..., None], items: int, sizes: ForwardScratch | BackwardScratch, *call: Any
 ) -> None:
-    """Run all items of a kernel on torch's number of threads, this one among them."""
-    threads = max(1, min(torch.get_num_threads(), items))
-    parts = min(items, threads * PARTS)
-    # Whoever is free takes the next part, so a processor that others use delays little.
-    spans = iter([(items * n // parts, items * (n + 1) // parts) for n in range(parts)])
+    """Run all items of a kernel, with scratch memory for each thread."""
     *starts, end = accumulate((size * LANES * FLOAT for size in sizes), initial=0)
-    memory = torch.empty(threads, end, dtype=torch.uint8)
+    memory = torch.empty(team_size(items), end, dtype=torch.uint8)
 
-    def work(thread: int) -> None:
+    def run(thread: int, first: int, last: int) -> None:
         address = memory[thread].data_ptr()
-        scratch = type(sizes)(*(address + start for start in starts))
-        for first, last in spans:
-            kernel(*call, scratch, first, last)
+        kernel(*call, type(sizes)(*(address + start for start in starts)), first, last)
 
-    others = [_pool(os.getpid(), threads).submit(work, n) for n in range(1, threads)]
-    work(0)
-    for other in others:
-        other.result()
-
-
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Return the threads of this process; those of its parent do not survive a fork."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="selective-scan")
+    share(items, run)
