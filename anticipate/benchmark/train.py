@@ -45,8 +45,7 @@ def by_length(quick: bool, batch: int, lengths: Sequence[int], repeats: int) -> 
 def training_step(quick: bool, batch: int, tokens: int) -> Callable[[], Tensor]:
     """Return forward, loss, backward and the step of the optimizer as a function.
 
-    The loss is that of the recipe; a tenth of a thousandth as learning rate keeps results of two
-    models comparable.
+    The loss is that of the recipe; the learning rate is small, so that two models stay comparable.
     """
     network = make_network(quick)
     inputs = make_inputs(network, batch, tokens)
