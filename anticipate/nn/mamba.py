@@ -9,11 +9,11 @@ per direction.
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anticipate.nn.fused import causal_conv_silu, gated_sum
+from anticipate.nn.linear import Linear, linear
 from anticipate.nn.mixture import ForgetGateBank, Selection
 from anticipate.nn.scan import selective_scan
 
@@ -49,8 +49,8 @@ class S6Plus(nn.Module):
         bound = d_conv**-0.5
         self.conv_weight = nn.Parameter(torch.empty(d_inner, d_conv).uniform_(-bound, bound))
         self.conv_bias = nn.Parameter(torch.empty(d_inner).uniform_(-bound, bound))
-        self.x_proj = nn.Linear(d_inner, sum(self.sizes), bias=False)
-        self.dt_proj = nn.Linear(dt_rank, d_inner)
+        self.x_proj = Linear(d_inner, sum(self.sizes), bias=False)
+        self.dt_proj = Linear(dt_rank, d_inner)
         self.bank = ForgetGateBank(d_inner, d_state, num_experts, selection, jitter)
         self.D = nn.Parameter(torch.ones(d_inner))
         self._init_step_sizes(dt_rank)
@@ -78,7 +78,7 @@ class S6Plus(nn.Module):
         """
         x = causal_conv_silu(x, self.conv_weight, self.conv_bias, mask, self.reverse)
         dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)
-        delta = F.linear(dt, self.dt_proj.weight)
+        delta = linear(dt, self.dt_proj.weight)
         y = selective_scan(
             x.transpose(1, 2),
             delta.transpose(1, 2),
@@ -118,12 +118,12 @@ class BidirectionalMamba(nn.Module):
     ) -> None:
         super().__init__()
         d_inner, dt_rank = expand * d_model, math.ceil(d_model / 16)
-        self.in_proj = nn.Linear(d_model, 2 * d_inner, bias=False)
+        self.in_proj = Linear(d_model, 2 * d_inner, bias=False)
         self.directions = nn.ModuleList(
             S6Plus(d_inner, d_state, d_conv, dt_rank, reverse, num_experts, selection, jitter)
             for reverse in (False, True)
         )
-        self.out_proj = nn.Linear(d_inner, d_model, bias=False)
+        self.out_proj = Linear(d_inner, d_model, bias=False)
 
     def forward(
         self,
@@ -131,7 +131,16 @@ class BidirectionalMamba(nn.Module):
         valid: Bool[Tensor, "batch tokens"],
         gamma: Float[Tensor, "routers batch experts"] | None = None,
     ) -> Float[Tensor, "batch tokens d_model"]:
-        """Return the layer's output; `u` must be zero where `valid` is False.
+        """Return the layer's output, see `mix`."""
+        return self.out_proj(self.mix(u, valid, gamma))
+
+    def mix(
+        self,
+        u: Float[Tensor, "batch tokens d_model"],
+        valid: Bool[Tensor, "batch tokens"],
+        gamma: Float[Tensor, "routers batch experts"] | None = None,
+    ) -> Float[Tensor, "batch tokens d_inner"]:
+        """Return what `out_proj` reads: zero on padding if `u` is, as it must be.
 
         Args:
             u: Normalised tokens.
@@ -143,5 +152,4 @@ class BidirectionalMamba(nn.Module):
         x, z = self.in_proj(u).chunk(2, dim=-1)
         gammas = (None, None) if gamma is None else (gamma[0], gamma[-1])
         forward, backward = self.directions
-        y = gated_sum(forward(x, mask, gammas[0]), backward(x, mask, gammas[1]), z)
-        return self.out_proj(y)
+        return gated_sum(forward(x, mask, gammas[0]), backward(x, mask, gammas[1]), z)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from anticipate.errors import ConfigError
 from anticipate.nn.denoiser import Denoiser, DenoiserOutput
+from anticipate.nn.linear import Linear, linear
 from anticipate.nn.mamba import BidirectionalMamba
 from anticipate.nn.mixture import Router, Selection
 from anticipate.nn.time_embedding import FiLM, TimeEmbedding
@@ -49,19 +50,17 @@ class MixMambaBlock(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.routing_context, self.block = routing_context, block
+        self.routing_context = routing_context
         self.norm = nn.LayerNorm(d_model)
         self.mixer = mixer
         self.routers = nn.ModuleList(routers)
         if block == "manta":
             self.layer_scale = nn.Parameter(torch.full((d_model,), 1e-4))
-            self.mlp: nn.Module = nn.Linear(d_model, d_model)
+            self.mlp: nn.Module = Linear(d_model, d_model)
         else:
             hidden = int(mlp_ratio * d_model)
             self.mlp_norm = nn.LayerNorm(d_model)
-            self.mlp = nn.Sequential(
-                nn.Linear(d_model, hidden), nn.GELU(), nn.Linear(hidden, d_model)
-            )
+            self.mlp = nn.Sequential(Linear(d_model, hidden), nn.GELU(), Linear(hidden, d_model))
         self.film = FiLM(4 * d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 
@@ -81,11 +80,13 @@ class MixMambaBlock(nn.Module):
         gamma = (
             torch.stack([router(u, context) for router in self.routers]) if self.routers else None
         )
-        mixed = self.mixer(u, valid, gamma)
-        if self.block == "manta":
-            update = self.mlp(mixed * self.layer_scale * mask)
+        if isinstance(self.mlp, Linear):
+            # Nothing stands between out_proj, LayerScale and this map: one matrix is faster. The
+            # mixer is zero on padding, whatever its scale.
+            weight = (self.mlp.weight * self.layer_scale) @ self.mixer.out_proj.weight
+            update = linear(self.mixer.mix(u, valid, gamma), weight, self.mlp.bias)
         else:
-            h = h + mixed
+            h = h + self.mixer(u, valid, gamma)
             update = self.mlp(self.mlp_norm(h))
         return (h + self.film(self.dropout(update), time)) * mask, gamma
 
@@ -147,8 +148,8 @@ class MixANT(Denoiser):
         self.num_classes, self.self_conditioning = num_classes, self_conditioning
         self.channel_dropout = nn.Dropout1d(channel_dropout)
         label_dim = num_classes * (2 if self_conditioning else 1)
-        self.feature_proj = nn.Linear(feature_dim, d_model, bias=False)
-        self.label_proj = nn.Linear(label_dim, d_model)
+        self.feature_proj = Linear(feature_dim, d_model, bias=False)
+        self.label_proj = Linear(label_dim, d_model)
         # Both are one linear map of [x_t, self_cond, features]; kept apart, features are projected
         # once per video.
         bound = (feature_dim + label_dim) ** -0.5
@@ -174,7 +175,7 @@ class MixANT(Denoiser):
             make_block(1 if layer < num_static_layers else num_experts)
             for layer in range(num_layers)
         )
-        self.head = nn.Linear(d_model, num_classes)
+        self.head = Linear(d_model, num_classes)
 
     def encode(
         self,
