@@ -9,9 +9,7 @@ from anticipate.nn.scan.blocks import kernel
 from anticipate.nn.scan.lanes import (
     LANES,
     ONE,
-    ZERO,
     Vector,
-    fill,
     get,
     inline,
     load,
@@ -131,8 +129,10 @@ def _source(call: _Call, token: int, back: int) -> int:
 @no_type_check
 def _convolve(call: _Call, b: int, token: int, c: int) -> Vector:
     """Return the convolution before SiLU."""
-    total = load(call.bias.address, c)
-    for back in range(_reach(call, token)):
+    # The present token apart: processors foresee loads that walk straight through memory.
+    tap = load(call.taps.address, at(call.taps, 0, call.d_conv - 1, c))
+    total = load(call.bias.address, c) + tap * load(call.x.address, at(call.x, b, token, c))
+    for back in range(1, _reach(call, token)):
         tap = load(call.taps.address, at(call.taps, 0, call.d_conv - 1 - back, c))
         x = load(call.x.address, at(call.x, b, _source(call, token, back), c))
         total = total + tap * x
@@ -150,10 +150,11 @@ def _scatter(call: _Call, grads: _Grads, b: int, token: int, c: int, grad: Vecto
     _add(grads.bias, at(grads.bias, b, 0, c), grad)
     for back in range(_reach(call, token)):
         source, index = _source(call, token, back), call.d_conv - 1 - back
-        target = at(grads.x, b, source, c)
+        share = grad * load(call.taps.address, at(call.taps, 0, index, c))
         if back == 0:
-            store(grads.x.address, target, fill(ZERO))
-        _add(grads.x, target, grad * load(call.taps.address, at(call.taps, 0, index, c)))
+            store(grads.x.address, at(grads.x, b, source, c), share)
+        else:
+            _add(grads.x, at(grads.x, b, source, c), share)
         x = load(call.x.address, at(call.x, b, source, c))
         _add(grads.taps, at(grads.taps, b, index, c), grad * x)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from anticipate.nn.scan.lanes import LANES, inline
 from anticipate.nn.threads import share
 
-WIDE = 4 * LANES
-"""Channels of an item: whole cache lines of a token, and a share for every thread at batch 1."""
+WIDE = 8 * LANES
+"""Channels of an item: what a processor foresees is a walk through long pieces of memory."""
 
 
 class Rows(NamedTuple):

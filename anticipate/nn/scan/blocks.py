@@ -73,15 +73,17 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` at its first call, to run without the interpreter's lock; keep it on disk.
 
     Numba notices changes of the file of `function` only, not of the functions it inlines. The name
-    of the cached file therefore has a digest of this package in it.
+    of the cached file therefore has a digest of this package and of that of `function` in it.
     """
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    folders = {Path(__file__).parent, Path(function.__code__.co_filename).parent}
+    paths = sorted(path for folder in folders for path in folder.glob("*.py"))
+    sources = b"".join(path.read_bytes() for path in paths)
     function.__qualname__ += f"_{sha256(sources).hexdigest()[:12]}"
     compiled: Any = njit(nogil=True, error_model="numpy")(function)
     try:
         compiled.enable_caching()
     except RuntimeError:  # numba found no folder that it may write
-        logger.info("the CPU scan is compiled in every process: set NUMBA_CACHE_DIR to keep it")
+        logger.info("the CPU kernels are compiled in every process: set NUMBA_CACHE_DIR to keep it")
     return compiled
 
 
