@@ -32,8 +32,8 @@ class Router(nn.Module):
     ) -> Float[Tensor, "batch experts"]:
         """Return gamma; tokens outside `context` have no influence."""
         weights = context.to(u.dtype)
-        mean = einsum(u, weights, "batch tokens d_model, batch tokens -> batch d_model")
-        mean = mean / weights.sum(dim=1, keepdim=True).clamp(min=1)
+        total = (weights.unsqueeze(1) @ u).squeeze(1)  # batch d_model
+        mean = total / weights.sum(dim=1, keepdim=True).clamp(min=1)
         return self.proj(mean).softmax(dim=-1)
 
 
