@@ -140,6 +140,17 @@ def test_settings_come_from_the_command_line_not_from_the_checkpoint(run):
     assert scores(folder)["scores"]["MixANT"]["0.2"]["num_samples"] == 5
 
 
+def test_a_study_under_another_name_leaves_the_run_as_it_was(run):
+    folder = run("fit", "--trainer.max_epochs=1")
+    before = scores(folder)
+    checkpoint = f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"
+    study = run(
+        "test", checkpoint, "--model.num_samples=3", "--run_name=s", folder="runs/s/split_1/seed_0"
+    )
+    assert scores(study)["scores"]["MixANT"]["0.2"]["num_samples"] == 3
+    assert scores(folder) == before
+
+
 def test_validation_uses_held_out_training_videos(run, capsys, tmp_path):
     file = tmp_path / "persons.h5"
     main(["prepare", "synthetic", "--output", str(file), "--videos=48", "--feature-dim=16"])

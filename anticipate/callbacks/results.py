@@ -78,7 +78,7 @@ class DenseResults(Callback):
         """Gather the scores of all processes, then print and write them once."""
         if not isinstance(pl_module, DenseAnticipator):
             return
-        rows = {type(pl_module.denoiser).__name__: pl_module.compute_scores()}
+        rows = {pl_module.method: pl_module.compute_scores()}
         for name, metrics in self._scores.items():
             rows[name] = {str(r): m.compute() for r, m in metrics.items() if m.update_called}
         self._publish(trainer, rows)

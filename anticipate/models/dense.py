@@ -49,6 +49,11 @@ class DenseAnticipator(pl.LightningModule):
             ]
             self.add_module(f"{stage}_scores", nn.ModuleList(metrics))
 
+    @property
+    def method(self) -> str:
+        """Name of the method in tables."""
+        return type(self).__name__
+
     @abstractmethod
     def forecast(self, batch: DenseBatch) -> Forecast:
         """Draw futures for every video of the batch."""

@@ -95,6 +95,11 @@ class DiffusionAnticipator(DenseAnticipator):
         self.seed, self.sampler, self.num_inference_steps = seed, sampler, num_inference_steps
         self.num_samples, self.max_tokens = num_samples, max_tokens
 
+    @property
+    def method(self) -> str:
+        """Name of the network, which is what papers call the method."""
+        return type(self.denoiser).__name__
+
     def training_step(self, batch: DenseBatch) -> Tensor:
         """Return (1 - lambda) L_rec + lambda L_lb (Eq. 19)."""
         x_0 = one_hot(batch.targets, batch.valid, self.num_classes)
