@@ -1,12 +1,13 @@
 """Glossary of the tensors that data, models, metrics and files exchange.
 
-Axes: `batch` videos; `tokens` sampled frames (every `sample_rate`-th frame, what a network sees);
-    `frames`
-frames at the annotation rate (what is scored); `feature` input width; `classes`; `samples` futures
-drawn for one observation. Masks are True on valid positions.
+Axes: `batch` videos or clips; `tokens` sampled frames (every `sample_rate`-th frame, what a dense
+network sees); `frames` frames at the annotation rate (what is scored); `steps` moments of a clip,
+oldest first; `feature` input width; `classes`, `actions`; `samples` futures drawn for one
+observation. Masks are True on valid positions.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -41,3 +42,49 @@ class Forecast(NamedTuple):
     preds: Int[Tensor, "samples batch frames"]
     """Class per frame at the annotation rate, from the first frame of the video on; its reader cuts
     each video at its horizon."""
+
+
+class ShortTermBatch(NamedTuple):
+    """Clips that end `anticipation_time` before an action starts (EPIC-Kitchens, EGTEA Gaze+)."""
+
+    features: Float[Tensor, "batch steps feature"]
+    """Steps `step_time` apart, oldest first; the last is the newest frame that may be seen."""
+    step_targets: Int[Tensor, "batch steps"]
+    """What each step has to predict: the action one step later, PAD_LABEL where nothing is
+    labelled; the last is `targets`."""
+    targets: Int[Tensor, " batch"]
+    """The action that follows; PAD_LABEL where the release withholds it."""
+    frames: Int[Tensor, "batch steps"]
+    """Frame number that each step asked for, counted from 1 at the annotation rate."""
+    segment_ids: tuple[str, ...]
+    """Row of the annotation that each clip anticipates."""
+    video_ids: tuple[str, ...]
+
+
+class ShortTermForecast(NamedTuple):
+    """What every short-term model's `forecast(batch)` returns; metrics and files read only this."""
+
+    logits: Float[Tensor, "batch steps actions"]
+    """Scores of the action one step after each step; those of the last step are evaluated."""
+
+
+class Taxonomy(NamedTuple):
+    """Verb and noun of each action class."""
+
+    verbs: tuple[int, ...]
+    nouns: tuple[int, ...]
+    num_verbs: int
+    """Size of the verb label space, verbs without any action included."""
+    num_nouns: int
+
+
+class ShortTermProtocol(NamedTuple):
+    """What a short-term data set scores, and on which rows and classes."""
+
+    measures: Literal["ek100", "ek55", "egtea"]
+    """Whose tables are computed."""
+    taxonomy: Taxonomy
+    row_subsets: Mapping[str, frozenset[str]]
+    """Segment ids of `unseen`, `tail_verb`, `tail_noun`, `tail_action` (ek100)."""
+    class_subsets: Mapping[str, frozenset[int]]
+    """Class ids of `many_shot_verb`, `many_shot_noun`, `many_shot_action` (ek55)."""
