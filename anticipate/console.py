@@ -21,7 +21,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout; NaN becomes null, as JSON knows no NaN."""
-    sys.stdout.write(json.dumps(_finite(document), indent=2) + "\n")
+    sys.stdout.write(json.dumps(finite(document), indent=2) + "\n")
 
 
 def notice(text: str) -> None:
@@ -30,9 +30,10 @@ def notice(text: str) -> None:
     sys.stderr.flush()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return a document for JSON with None for NaN, which JSON does not know."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and value != value else value

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from anticipate import __version__
+from anticipate.callbacks.efficiency import Efficiency
 from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
 from anticipate.callbacks.results import DenseResults
 from anticipate.callbacks.run_files import PredictionsFile, SaveRunConfig, refuse_existing_run
@@ -105,6 +106,7 @@ class AnticipateCLI(LightningCLI):
                 "checkpoint.enable_version_counter": False,  # none is chosen by its scores
             }
         )
+        parser.add_lightning_class_args(Efficiency, "efficiency")
         parser.add_lightning_class_args(DenseResults, "results")
         parser.add_lightning_class_args(ForecastFigures, "figures")
         parser.add_lightning_class_args(ExpertUsage, "expert_usage")

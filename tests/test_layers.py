@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "anticipate"
-BASE = {"errors", "types", "console", "segments"}
+BASE = {"errors", "types", "console", "segments", "machine"}
 ALLOWED = {
     "data": BASE,
     "nn": BASE,

@@ -7,12 +7,11 @@ imports, of compiling and of a parent process does not hide that of the work.
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
 
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+from anticipate.machine import knows_memory_peak, memory_peak, reset_memory_peak
 
 Make = Callable[..., Callable[[], Any]]
 """A function of a module (it travels by name) that prepares work and returns it."""
@@ -29,7 +28,7 @@ def peak_memory(make: Make, small: tuple[Any, ...], sizes: tuple[Any, ...]) -> i
     Returns:
         The peak, or None on a system without such a mark.
     """
-    if not _RESET.exists():
+    if not knows_memory_peak():
         return None
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -49,13 +48,10 @@ def _measure(
     torch.set_num_threads(threads)
     make(*small)()
     work = make(*sizes)
-    _RESET.write_text("5")  # the kernel's code for: the mark falls to what is resident now
-    before = _high_water_mark()
+    reset_memory_peak()
+    before = memory_peak()
     work()
-    sender.send(_high_water_mark() - before)
-
-
-def _high_water_mark() -> int:
-    fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-    kibibytes, _ = fields["VmHWM"].split()
-    return int(kibibytes) * 1024
+    after = memory_peak()
+    assert before is not None  # `peak_memory` has asked for marks
+    assert after is not None
+    sender.send(after - before)

@@ -4,7 +4,6 @@ Each baseline stands there twice: continuing the annotated observation, which no
 continuing the observation as the tested model itself decodes it (majority of its samples).
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from torch import Tensor
 
 from anticipate.baselines.last_label import LastLabel
 from anticipate.baselines.trigram import TriGram
+from anticipate.callbacks.efficiency import efficiency
+from anticipate.callbacks.metrics_file import write_metrics
 from anticipate.metrics.dense import DenseScores
 from anticipate.metrics.windows import evaluation_window
 from anticipate.models.dense import DenseAnticipator
@@ -81,7 +82,7 @@ class DenseResults(Callback):
         rows = {pl_module.method: pl_module.compute_scores()}
         for name, metrics in self._scores.items():
             rows[name] = {str(r): m.compute() for r, m in metrics.items() if m.update_called}
-        self._publish(trainer, rows)
+        self._publish(trainer, pl_module, rows)
 
     def _continue(self, batch: DenseBatch, forecast: Forecast, row: int, horizon: float) -> None:
         ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
@@ -103,7 +104,9 @@ class DenseResults(Callback):
                 metric.update(torch.from_numpy(preds).to(targets.device), targets)
 
     @rank_zero_only
-    def _publish(self, trainer: pl.Trainer, rows: dict[str, Any]) -> None:
+    def _publish(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, rows: dict[str, Any]
+    ) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         videos = next(iter(next(iter(rows.values())).values()))["num_videos"]
         title = f"{data.dataset}, split {data.split}, {videos} test videos"
@@ -113,19 +116,18 @@ class DenseResults(Callback):
         if trainer.log_dir is None:
             return
         document = {
+            "kind": "dense",
             "dataset": data.dataset,
             "split": data.split,
+            "seed": data.seed,
             "synthetic": data.synthetic,
             "num_test_videos": videos,
             "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
             "scores": rows,
+            "efficiency": efficiency(trainer, pl_module),
         }
-        folder = Path(trainer.log_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "metrics.json.partial"
-        partial.write_text(json.dumps(document, indent=2) + "\n")
-        partial.replace(folder / "metrics.json")
-        console.print(f"scores: {folder / 'metrics.json'}", soft_wrap=True, highlight=False)
+        path = write_metrics(Path(trainer.log_dir), document)
+        console.print(f"scores: {path}", soft_wrap=True, highlight=False)
 
 
 def majority(preds: Int[Tensor, "samples frames"]) -> Int[Tensor, " frames"]:

@@ -1,0 +1,37 @@
+"""The machine that a program runs on: its processor and how much memory the program held."""
+
+import platform
+from pathlib import Path
+
+_CPU_FACTS = Path("/proc/cpuinfo")
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def cpu_name() -> str:
+    """Return the name of the processor."""
+    if _CPU_FACTS.is_file():
+        for line in _CPU_FACTS.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def knows_memory_peak() -> bool:
+    """Tell whether the system keeps a mark of the most memory a process held, as Linux does."""
+    return _RESET.exists()
+
+
+def reset_memory_peak() -> None:
+    """Let the mark fall to what is resident now; where there is none, nothing happens."""
+    if knows_memory_peak():
+        _RESET.write_text("5")  # the kernel's code for it
+
+
+def memory_peak() -> int | None:
+    """Return the most bytes that were resident since the start or the last reset, if known."""
+    if not knows_memory_peak():
+        return None
+    fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    kibibytes, _ = fields["VmHWM"].split()
+    return int(kibibytes) * 1024
