@@ -1,4 +1,4 @@
-"""Weighted cross-entropy of a clip: every step predicts the action one step later (AGA's recipe)."""
+"""Weighted cross-entropy of clips, whose steps all predict the action one step later (AGA)."""
 
 from collections.abc import Sequence
 from typing import Literal
