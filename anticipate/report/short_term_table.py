@@ -1,8 +1,7 @@
 """The table of short-term anticipation: methods down; subsets, tasks and measures across."""
 
 from collections.abc import Mapping
-from itertools import pairwise
-from os.path import commonprefix
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from rich import box
@@ -41,10 +40,13 @@ def short_term_table(title: str, rows: Mapping[str, Mapping[str, Any]], syntheti
 def _headers(columns: list[str]) -> list[str]:
     """Stack the parts of each name; a subset or task stands only over the first of its columns."""
     paths = [column.replace("_", " ").split("/") for column in columns]
-    shared = (len(commonprefix([left, path])) for left, path in pairwise([[], *paths]))
-    return [
-        "\n".join([*[""] * level, *path[level:]]) for level, path in zip(shared, paths, strict=True)
-    ]
+    return [_below(left, path) for left, path in pairwise([[], *paths])]
+
+
+def _below(left: list[str], path: list[str]) -> str:
+    pairs = zip_longest(left, path)
+    shared = next(level for level, (ours, theirs) in enumerate(pairs) if ours != theirs)
+    return "\n".join([*[""] * shared, *path[shared:]])
 
 
 def _number(value: float | None) -> str:
