@@ -7,7 +7,7 @@ Settings come from YAML files and the command line alone, never from a checkpoin
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from anticipate import __version__
 from anticipate.callbacks.efficiency import Efficiency
+from anticipate.callbacks.epoch_lines import EpochLines
 from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
 from anticipate.callbacks.results import DenseResults
 from anticipate.callbacks.run_files import PredictionsFile, SaveRunConfig, refuse_existing_run
@@ -35,6 +36,8 @@ FROM_DATA = ("num_classes", "feature_dim", "sample_rate", "obs_ratios", "pred_ra
 CHATTER = ("Union subtypes", "Subtypes:", "Errors:", "<class 'NoneType'>", "Given value")
 """Lines of jsonargparse's messages that tell its own workings instead of the mistake."""
 
+CommandLine = TypeVar("CommandLine", bound="AnticipateCLI")
+
 
 def main(argv: list[str]) -> None:
     """Run one of Lightning's commands.
@@ -46,7 +49,17 @@ def main(argv: list[str]) -> None:
         AnticipateError: Any mistake of the user.
     """
     _quieten_lightning()
-    AnticipateCLI(
+    command_line(AnticipateCLI, argv)
+
+
+def command_line(kind: type[CommandLine], argv: list[str]) -> CommandLine:
+    """Return a command line of one kind, after it has done its work.
+
+    Args:
+        kind: AnticipateCLI, or one that does less with the settings.
+        argv: The command and its options.
+    """
+    return kind(
         LightningModule,
         LightningDataModule,
         subclass_mode_model=True,
@@ -58,6 +71,7 @@ def main(argv: list[str]) -> None:
             "description": "Train and use models.",
             "version": __version__,
         },
+        trainer_defaults={"callbacks": EpochLines()},
         seed_everything_default=0,
         auto_configure_optimizers=False,
         save_config_callback=SaveRunConfig,
