@@ -1,12 +1,13 @@
 """Checkpoints, looked at before a model meets them, so that a wrong one is one clear line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, is_zipfile
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anticipate.errors import CheckpointError
 
@@ -44,8 +45,27 @@ def check_fits(path: Path, model: nn.Module) -> None:
     Raises:
         CheckpointError: As `read_checkpoint` does, or the checkpoint is of another model.
     """
-    found = {name: tuple(t.shape) for name, t in read_checkpoint(path)["state_dict"].items()}
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    _compare(path, read_checkpoint(path)["state_dict"], model)
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Args:
+        path: File that `anticipate fit` wrote.
+        model: The model that shall take its weights.
+
+    Raises:
+        CheckpointError: As `check_fits` does.
+    """
+    weights = read_checkpoint(path)["state_dict"]
+    _compare(path, weights, model)
+    model.load_state_dict(weights)
+
+
+def _compare(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     advice = "; use the config.yaml of its run folder"
     other = sorted(found.keys() ^ expected.keys())
     if other:

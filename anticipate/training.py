@@ -30,8 +30,12 @@ from anticipate.nn import MixANT
 SHORT_NAMES = (Assembly101, Breakfast, DiffusionAnticipator, MixANT, Salads50, Synthetic)
 """Classes that YAML files may name without their module: being imported makes it so."""
 
-FROM_DATA = ("num_classes", "feature_dim", "sample_rate", "obs_ratios", "pred_ratios")
-"""Facts of the data that models are built with."""
+FROM_DATA = (
+    *("num_classes", "feature_dim"),
+    *("sample_rate", "obs_ratios", "pred_ratios"),  # dense
+    *("protocol", "class_counts"),  # short-term
+)
+"""Facts that models are built with, where the data tells them and the model wants them."""
 
 CHATTER = ("Union subtypes", "Subtypes:", "Errors:", "<class 'NoneType'>", "Given value")
 """Lines of jsonargparse's messages that tell its own workings instead of the mistake."""
