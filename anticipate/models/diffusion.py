@@ -98,7 +98,7 @@ class DiffusionAnticipator(DenseAnticipator):
     @property
     def method(self) -> str:
         """Name of the network, which is what papers call the method."""
-        return type(self.denoiser).__name__
+        return self.denoiser.method
 
     def training_step(self, batch: DenseBatch) -> Tensor:
         """Return (1 - lambda) L_rec + lambda L_lb (Eq. 19)."""

@@ -2,5 +2,6 @@
 
 from anticipate.nn.mixant import MixANT
 from anticipate.nn.scan import selective_scan
+from anticipate.nn.transformer import Transformer
 
-__all__ = ["MixANT", "selective_scan"]
+__all__ = ["MixANT", "Transformer", "selective_scan"]

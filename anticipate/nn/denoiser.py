@@ -22,6 +22,9 @@ class Denoiser(nn.Module, ABC):
     `encode` runs once per video; `forward` once per denoising step and sample.
     """
 
+    method: str
+    """What tables call a model with this network."""
+
     @abstractmethod
     def encode(
         self,

@@ -7,19 +7,22 @@ per direction.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from anticipate.nn.block import TokenMixer
+from anticipate.nn.forget_gate import ForgetGate
 from anticipate.nn.fused import causal_conv_silu, gated_sum
 from anticipate.nn.linear import Linear, linear
-from anticipate.nn.mixture import ForgetGateBank, Selection
+from anticipate.nn.mixture import ForgetGateBank
 from anticipate.nn.scan import selective_scan
 
 
 class S6Plus(nn.Module):
-    """One direction: convolution, input-dependent delta, B and C, and a scan with A from a bank.
+    """One direction: convolution, input-dependent delta, B and C, and a scan with the gate's A.
 
     Args:
         d_inner: Number of channels D.
@@ -27,9 +30,7 @@ class S6Plus(nn.Module):
         d_conv: Width of the depth-wise convolution.
         dt_rank: Rank R of the step-size projection.
         reverse: Run from the last token to the first.
-        num_experts: Size of the bank of forget matrices.
-        selection: How the bank chooses, see `ForgetGateBank`.
-        jitter: Initial spread of the bank, see `ForgetGateBank`.
+        forget_gate: Builds what makes A from d_inner and d_state.
     """
 
     def __init__(
@@ -39,9 +40,7 @@ class S6Plus(nn.Module):
         d_conv: int,
         dt_rank: int,
         reverse: bool,
-        num_experts: int = 1,
-        selection: Selection = "straight_through",
-        jitter: float = 0.0,
+        forget_gate: Callable[[int, int], ForgetGate],
     ) -> None:
         super().__init__()
         self.reverse = reverse
@@ -51,7 +50,7 @@ class S6Plus(nn.Module):
         self.conv_bias = nn.Parameter(torch.empty(d_inner).uniform_(-bound, bound))
         self.x_proj = Linear(d_inner, sum(self.sizes), bias=False)
         self.dt_proj = Linear(dt_rank, d_inner)
-        self.bank = ForgetGateBank(d_inner, d_state, num_experts, selection, jitter)
+        self.bank = forget_gate(d_inner, d_state)
         self.D = nn.Parameter(torch.ones(d_inner))
         self._init_step_sizes(dt_rank)
 
@@ -82,7 +81,7 @@ class S6Plus(nn.Module):
         y = selective_scan(
             x.transpose(1, 2),
             delta.transpose(1, 2),
-            self.bank(gamma),
+            self.bank(x, gamma),
             B.transpose(1, 2),
             C.transpose(1, 2),
             D=self.D,
@@ -93,7 +92,7 @@ class S6Plus(nn.Module):
         return y.transpose(1, 2)
 
 
-class BidirectionalMamba(nn.Module):
+class BidirectionalMamba(TokenMixer):
     """Eq. 7-10: out_proj((y_forward + y_backward) * SiLU(z)).
 
     Args:
@@ -101,9 +100,8 @@ class BidirectionalMamba(nn.Module):
         d_state: State size N per channel.
         d_conv: Width of the depth-wise convolution.
         expand: d_inner / d_model.
-        num_experts: Size of the two banks of forget matrices (one bank per direction).
-        selection: How a bank chooses, see `ForgetGateBank`.
-        jitter: Initial spread of the banks, see `ForgetGateBank`.
+        forget_gate: Builds what makes A from d_inner and d_state, once per direction; by default
+            one matrix.
     """
 
     def __init__(
@@ -112,27 +110,16 @@ class BidirectionalMamba(nn.Module):
         d_state: int = 16,
         d_conv: int = 3,
         expand: int = 2,
-        num_experts: int = 1,
-        selection: Selection = "straight_through",
-        jitter: float = 0.0,
+        forget_gate: Callable[[int, int], ForgetGate] = ForgetGateBank,
     ) -> None:
         super().__init__()
         d_inner, dt_rank = expand * d_model, math.ceil(d_model / 16)
         self.in_proj = Linear(d_model, 2 * d_inner, bias=False)
         self.directions = nn.ModuleList(
-            S6Plus(d_inner, d_state, d_conv, dt_rank, reverse, num_experts, selection, jitter)
+            S6Plus(d_inner, d_state, d_conv, dt_rank, reverse, forget_gate)
             for reverse in (False, True)
         )
         self.out_proj = Linear(d_inner, d_model, bias=False)
-
-    def forward(
-        self,
-        u: Float[Tensor, "batch tokens d_model"],
-        valid: Bool[Tensor, "batch tokens"],
-        gamma: Float[Tensor, "routers batch experts"] | None = None,
-    ) -> Float[Tensor, "batch tokens d_model"]:
-        """Return the layer's output, see `mix`."""
-        return self.out_proj(self.mix(u, valid, gamma))
 
     def mix(
         self,

@@ -12,6 +12,8 @@ from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from anticipate.nn.forget_gate import ForgetGate, s4d_real
+
 Selection = Literal["straight_through", "literal", "soft"]
 
 
@@ -37,7 +39,7 @@ class Router(nn.Module):
         return self.proj(mean).softmax(dim=-1)
 
 
-class ForgetGateBank(nn.Module):
+class ForgetGateBank(ForgetGate):
     """Bank of E forget matrices of one scan direction, and Eq. 6: the choice among them.
 
     Args:
@@ -62,12 +64,13 @@ class ForgetGateBank(nn.Module):
     ) -> None:
         super().__init__()
         self.selection = selection
-        s4d_real = torch.arange(1, d_state + 1, dtype=torch.float32).log()
-        A_log = s4d_real.expand(num_experts, d_inner, d_state).clone()
+        A_log = s4d_real(d_inner, d_state).repeat(num_experts, 1, 1)
         self.A_log = nn.Parameter(A_log + jitter * torch.randn_like(A_log) if jitter else A_log)
 
     def forward(
-        self, gamma: Float[Tensor, "batch experts"] | None
+        self,
+        x: Float[Tensor, "batch tokens d_inner"],
+        gamma: Float[Tensor, "batch experts"] | None = None,
     ) -> Float[Tensor, "d_inner d_state"] | Float[Tensor, "batch d_inner d_state"]:
         """Return the forget matrix of each video; without gamma the only one, shared by all."""
         if gamma is None:

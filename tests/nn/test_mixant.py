@@ -59,6 +59,37 @@ def test_parameter_counts(num_classes, num_experts, expected):
     assert count(MixANT(num_classes, 2048, num_experts=num_experts)) == expected
 
 
+# Tab. 3 gives 8.0 M and 2.3 M; the exact counts are those of the layouts in nn/forget_gate.py.
+@pytest.mark.parametrize(
+    ("forget_gate", "published", "expected"),
+    [("mlp", 8.0e6, 8_023_792), ("query_key", 2.3e6, 2_273_008)],
+)
+def test_parameter_counts_of_the_alternatives(forget_gate, published, expected):
+    network = MixANT(48, 2048, forget_gate=forget_gate)
+    assert count(network) == expected == pytest.approx(published, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"),
+    [
+        ({}, "MixANT"),
+        ({"num_experts": 1}, "MANTA"),
+        ({"num_static_layers": 3}, "MANTA"),
+        ({"forget_gate": "mlp", "num_static_layers": 3}, "MANTA"),
+        ({"forget_gate": "mlp", "num_experts": 1}, "Large MLP"),
+        ({"forget_gate": "query_key"}, "Query-Key"),
+    ],
+)
+def test_a_network_has_the_name_of_what_it_computes(settings, method):
+    assert small(**settings).method == method
+
+
+@pytest.mark.parametrize("forget_gate", ["mlp", "query_key"])
+def test_alternatives_have_neither_routers_nor_gamma(forget_gate):
+    output = run(small(forget_gate=forget_gate, router="independent"), *inputs())
+    assert output.gamma.shape == (0, 1, 3, 1)
+
+
 def test_without_self_conditioning_is_smaller_by_its_input():
     assert count(MixANT(48, 2048, num_experts=1, self_conditioning=False)) == 1_385_200
 
@@ -71,9 +102,19 @@ def test_one_expert_equals_static_blocks_bit_for_bit():
 
 
 @pytest.mark.parametrize("block", ["manta", "prenorm2"])
-@pytest.mark.parametrize("selection", ["straight_through", "literal", "soft"])
-def test_padding_changes_no_valid_output(block, selection):
-    network = small(block=block, selection=selection)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"selection": "straight_through"},
+        {"selection": "literal"},
+        {"selection": "soft"},
+        {"forget_gate": "mlp"},
+        {"forget_gate": "query_key"},
+    ],
+    ids=str,
+)
+def test_padding_changes_no_valid_output(block, settings):
+    network = small(block=block, **settings)
     features, x_t, t, observed, valid = inputs()
     plain = run(network, features, x_t, t, observed, valid)
     pad = torch.nn.functional.pad

@@ -14,6 +14,10 @@ def bank(selection):
     ).double()
 
 
+TOKENS = torch.zeros(5, 1, 3, dtype=torch.float64)
+"""What the scan reads, which no bank looks at."""
+
+
 def gamma(batch=5):
     logits = torch.randn(batch, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     return logits.softmax(-1).requires_grad_()
@@ -23,19 +27,19 @@ def test_hard_choice_is_the_chosen_expert_to_the_bit():
     for selection in ("straight_through", "literal"):
         weights, gate = gamma(), bank(selection)
         expected = -gate.A_log[weights.argmax(-1)].exp()
-        assert torch.equal(gate(weights), expected)
+        assert torch.equal(gate(TOKENS, weights), expected)
 
 
 def test_soft_choice_averages_the_matrices_not_their_logarithms():
     weights, gate = gamma(), bank("soft")
     expected = sum(weights[:, e, None, None] * -gate.A_log[e].exp() for e in range(4))
-    torch.testing.assert_close(gate(weights), expected)
+    torch.testing.assert_close(gate(TOKENS, weights), expected)
 
 
 def test_straight_through_gradient_is_the_inner_product_with_each_expert():
     weights, gate = gamma(), bank("straight_through")
     upstream = torch.randn(5, 3, 2, dtype=torch.float64)
-    gate(weights).backward(upstream)
+    gate(TOKENS, weights).backward(upstream)
     expected = torch.einsum("bdn,edn->be", upstream, -gate.A_log.detach().exp())
     torch.testing.assert_close(weights.grad, expected)
 
