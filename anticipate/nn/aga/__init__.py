@@ -1,0 +1,8 @@
+"""AGA: action anticipation by attention that past predictions guide."""
+
+from anticipate.nn.aga.network import AGA
+from anticipate.nn.aga.past import Past, labelled_past, perturbed_past
+from anticipate.nn.aga.state import AGAState
+from anticipate.nn.aga.trace import AGATrace
+
+__all__ = ["AGA", "AGAState", "AGATrace", "Past", "labelled_past", "perturbed_past"]
