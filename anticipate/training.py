@@ -25,9 +25,12 @@ from anticipate.console import notice
 from anticipate.data import Assembly101, Breakfast, Salads50, Synthetic
 from anticipate.errors import AnticipateError, ConfigError
 from anticipate.models import DiffusionAnticipator
-from anticipate.nn import MixANT
+from anticipate.nn import MixANT, Transformer
 
-SHORT_NAMES = (Assembly101, Breakfast, DiffusionAnticipator, MixANT, Salads50, Synthetic)
+SHORT_NAMES = (
+    *(Assembly101, Breakfast, Salads50, Synthetic),
+    *(DiffusionAnticipator, MixANT, Transformer),
+)
 """Classes that YAML files may name without their module: being imported makes it so."""
 
 FROM_DATA = (
