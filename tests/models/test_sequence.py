@@ -1,0 +1,116 @@
+"""Training of step-by-step networks: the recipe, its random numbers and its scores."""
+
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+from anticipate.errors import ConfigError
+from anticipate.metrics.short_term import ShortTermScores
+from anticipate.models.anticipation_loss import anticipation_loss, class_weights
+from anticipate.models.sequence import SequenceAnticipator
+
+COUNTS = (9, 4, 0, 1, 2, 30)
+
+
+class Tiny(nn.Module):
+    """A linear map of each frame, after dropout."""
+
+    def __init__(self, num_classes, feature_dim):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+        self.linear = nn.Linear(feature_dim, num_classes)
+
+    def forward(self, features):
+        return self.linear(self.dropout(features))
+
+
+def make_model(protocol, **settings):
+    pl.seed_everything(0)
+    return SequenceAnticipator(6, 5, protocol, COUNTS, network=Tiny, **settings)
+
+
+def adamw(parameters):
+    return torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1)
+
+
+class Rates(Callback):
+    """Notes the learning rate of each epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_learning_rate_falls_to_zero_along_a_cosine(protocol, clips, make_trainer):
+    rates = Rates()
+    model = make_model(protocol, optimizer=adamw)
+    make_trainer(max_epochs=4, callbacks=[rates]).fit(model, clips)
+    expected = [0.01 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+    assert rates.seen == pytest.approx(expected)
+
+
+def test_every_parameter_decays(protocol, clips, make_trainer):
+    trainer = make_trainer(max_epochs=1)
+    model = make_model(protocol, optimizer=adamw)
+    trainer.fit(model, clips)
+    (group,) = trainer.optimizers[0].param_groups
+    assert group["weight_decay"] == pytest.approx(0.1)
+    assert {id(tensor) for tensor in group["params"]} == {id(t) for t in model.parameters()}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "released"])
+@pytest.mark.parametrize("weighting", [True, False])
+def test_a_training_step_minimizes_the_loss_of_the_recipe(protocol, clips, reduction, weighting):
+    model = make_model(protocol, loss_reduction=reduction, class_weighting=weighting).eval()
+    model.log = lambda *_, **__: None
+    batch = clips.batches[0]
+    weights = class_weights(COUNTS) if weighting else None
+    logits = model.network(batch.features)
+    expected = anticipation_loss(logits, batch.step_targets, weights, reduction)
+    assert torch.equal(model.training_step(batch), expected)
+
+
+class Distract(Callback):
+    """Draws random numbers between the steps, as figures and validation do."""
+
+    def on_train_batch_end(self, *_):
+        torch.rand(7)
+
+
+@pytest.mark.parametrize(("seed", "same"), [(0, True), (1, False)])
+def test_a_step_depends_on_its_seed_and_number_alone(protocol, clips, make_trainer, seed, same):
+    first, second = make_model(protocol), make_model(protocol, seed=seed)
+    make_trainer(max_epochs=1).fit(first, clips)
+    make_trainer(max_epochs=1, callbacks=[Distract()]).fit(second, clips)
+    assert torch.equal(first.network.linear.weight, second.network.linear.weight) is same
+
+
+def test_a_test_scores_what_the_last_step_predicts(protocol, clips, make_trainer):
+    trainer, model = make_trainer(), make_model(protocol)
+    (logged,) = trainer.test(model, clips, verbose=False)
+    metric = ShortTermScores(protocol)
+    model.eval()
+    for batch in clips.batches:
+        metric.update(model.network(batch.features)[:, -1], batch.targets, batch.segment_ids)
+    expected = metric.compute()["overall"]
+    assert logged["test/overall/action/top1"] == pytest.approx(expected["action"]["top1"])
+    assert logged["test/overall/verb/recall"] == pytest.approx(expected["verb"]["recall"])
+    assert "test/num_scored" not in logged
+
+
+def test_endless_training_has_no_cosine(protocol, clips, make_trainer):
+    with pytest.raises(ConfigError, match=r"set --trainer\.max_epochs"):
+        make_trainer(max_epochs=-1, max_steps=2).fit(make_model(protocol), clips)
+
+
+def test_the_weights_of_the_classes_are_no_part_of_a_checkpoint(protocol):
+    assert set(make_model(protocol).state_dict()) == {
+        "network.linear.weight",
+        "network.linear.bias",
+    }
