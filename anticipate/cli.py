@@ -21,7 +21,7 @@ COMMANDS = {
     "validate": ("anticipate.training:main", "score a checkpoint on held-out training videos"),
     "test": ("anticipate.training:main", "score a checkpoint by the protocol of its data set"),
     "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
-    "score": ("anticipate.score:main", "score anybody's predictions file by the protocol"),
+    "score": ("anticipate.score.command:main", "score anybody's predictions file by the protocol"),
     "benchmark": ("anticipate.benchmark:main", "measure speed and memory beside other ways"),
     "demo": ("anticipate.demo:main", "train, sample and score MixANT on synthetic data"),
 }

@@ -9,7 +9,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from anticipate.errors import ConfigError, RunExistsError
-from anticipate.predictions import PredictionsWriter
+from anticipate.predictions.dense import DensePredictionsWriter
 from anticipate.types import DenseBatch, Forecast
 
 
@@ -51,7 +51,7 @@ class PredictionsFile(Callback):
 
     def __init__(self, path: str | None = None) -> None:
         self.path = path
-        self._writer: PredictionsWriter | None = None
+        self._writer: DensePredictionsWriter | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the file under a temporary name.
@@ -64,7 +64,7 @@ class PredictionsFile(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         path = Path(self.path or Path(trainer.log_dir or ".") / "predictions.h5")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = PredictionsWriter(
+        self._writer = DensePredictionsWriter(
             path, dataset=data.dataset, split=data.split, synthetic=data.synthetic
         ).__enter__()
 

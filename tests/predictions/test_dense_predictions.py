@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anticipate.errors import DataError
-from anticipate.predictions import PredictionsReader, PredictionsWriter
+from anticipate.predictions.dense import DensePredictionsReader, DensePredictionsWriter
 
 
 def sampled(num_samples=3, num_frames=40, num_classes=48):
@@ -14,11 +14,13 @@ def sampled(num_samples=3, num_frames=40, num_classes=48):
 
 def test_predictions_and_attributes_survive_the_round_trip(tmp_path):
     preds = sampled()
-    with PredictionsWriter(tmp_path / "p.h5", dataset="breakfast", split=1, synthetic=True) as out:
+    with DensePredictionsWriter(
+        tmp_path / "p.h5", dataset="breakfast", split=1, synthetic=True
+    ) as out:
         out.add("b", 0.3, preds)
         out.add("a", 0.2, preds + 1)
         out.add("b", 0.2, preds)
-    with PredictionsReader(tmp_path / "p.h5") as predictions:
+    with DensePredictionsReader(tmp_path / "p.h5") as predictions:
         assert predictions.attributes == {"dataset": "breakfast", "split": 1, "synthetic": True}
         assert predictions.video_ids == ("a", "b")
         assert predictions.obs_ratios == (0.2, 0.3)
@@ -32,9 +34,9 @@ def test_predictions_and_attributes_survive_the_round_trip(tmp_path):
 @pytest.mark.parametrize(("largest", "dtype"), [(47, np.uint8), (255, np.uint8), (256, np.uint16)])
 def test_the_smallest_type_that_holds_the_classes_is_stored(tmp_path, largest, dtype):
     preds = np.full((2, 5), largest, np.int64)
-    with PredictionsWriter(tmp_path / "p.h5") as out:
+    with DensePredictionsWriter(tmp_path / "p.h5") as out:
         out.add("a", 0.2, preds)
-    with PredictionsReader(tmp_path / "p.h5") as predictions:
+    with DensePredictionsReader(tmp_path / "p.h5") as predictions:
         found = predictions.read("a", 0.2)
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, preds)
@@ -42,14 +44,14 @@ def test_the_smallest_type_that_holds_the_classes_is_stored(tmp_path, largest, d
 
 def test_long_runs_take_little_space(tmp_path):
     preds = np.repeat(sampled(num_samples=25, num_frames=10), 200, axis=1)
-    with PredictionsWriter(tmp_path / "p.h5") as out:
+    with DensePredictionsWriter(tmp_path / "p.h5") as out:
         out.add("a", 0.2, preds)
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["a/obs_0.2"].id.get_storage_size() < preds.size / 20
 
 
 def test_the_layout_is_that_of_the_documentation(tmp_path):
-    with PredictionsWriter(tmp_path / "p.h5") as out:
+    with DensePredictionsWriter(tmp_path / "p.h5") as out:
         out.add("a", 0.2, sampled())
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["a/obs_0.2"].shape == (3, 40)
@@ -62,7 +64,7 @@ def test_an_interrupted_writer_leaves_nothing_and_keeps_the_file_before(tmp_path
     path.write_text("before")
 
     def write():
-        with PredictionsWriter(path) as out:
+        with DensePredictionsWriter(path) as out:
             out.add("a", 0.2, sampled())
             raise failure
 
@@ -75,7 +77,7 @@ def test_an_interrupted_writer_leaves_nothing_and_keeps_the_file_before(tmp_path
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
     with (
         pytest.raises(DataError, match=r"p\.h5: cannot be written"),
-        PredictionsWriter(tmp_path / "no" / "p.h5"),
+        DensePredictionsWriter(tmp_path / "no" / "p.h5"),
     ):
         pass
 
@@ -87,7 +89,7 @@ def test_a_failed_write_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(h5py.Group, "create_dataset", disk_full)
     with (
         pytest.raises(DataError, match="No space left on device"),
-        PredictionsWriter(tmp_path / "p.h5") as out,
+        DensePredictionsWriter(tmp_path / "p.h5") as out,
     ):
         out.add("a", 0.2, sampled())
     assert list(tmp_path.iterdir()) == []
@@ -95,27 +97,27 @@ def test_a_failed_write_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no such predictions file"):
-        PredictionsReader(tmp_path / "p.h5")
+        DensePredictionsReader(tmp_path / "p.h5")
 
 
 def test_a_file_of_another_kind_is_an_error(tmp_path):
     (tmp_path / "p.h5").write_text("obs_0.2")
     with pytest.raises(DataError, match="not an HDF5 file"):
-        PredictionsReader(tmp_path / "p.h5")
+        DensePredictionsReader(tmp_path / "p.h5")
 
 
 def test_a_file_cut_in_half_is_an_error(tmp_path):
     path = tmp_path / "p.h5"
-    with PredictionsWriter(path) as out:
+    with DensePredictionsWriter(path) as out:
         out.add("a", 0.2, sampled())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DataError, match=r"p\.h5: .*cut off"):
-        PredictionsReader(path)
+        DensePredictionsReader(path)
 
 
 def test_damaged_bytes_are_an_error_that_names_the_array(tmp_path):
     path = tmp_path / "p.h5"
-    with PredictionsWriter(path) as out:
+    with DensePredictionsWriter(path) as out:
         out.add("a", 0.2, sampled(num_frames=4000))
     with h5py.File(path) as file:
         chunk = file["a/obs_0.2"].id.get_chunk_info(0)
@@ -123,7 +125,7 @@ def test_damaged_bytes_are_an_error_that_names_the_array(tmp_path):
     content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
     path.write_bytes(content)
     with (
-        PredictionsReader(path) as predictions,
+        DensePredictionsReader(path) as predictions,
         pytest.raises(DataError, match=r"a/obs_0\.2 is damaged"),
     ):
         predictions.read("a", 0.2)
@@ -134,14 +136,14 @@ def test_an_unknown_name_is_an_error(tmp_path, name):
     with h5py.File(tmp_path / "p.h5", "w") as file:
         file[f"a/{name}"] = sampled()
     with pytest.raises(DataError, match=rf"'a/{name}' is no known name; expected obs_"):
-        PredictionsReader(tmp_path / "p.h5")
+        DensePredictionsReader(tmp_path / "p.h5")
 
 
 def test_an_array_at_the_top_is_an_error(tmp_path):
     with h5py.File(tmp_path / "p.h5", "w") as file:
         file["obs_0.2"] = sampled()
     with pytest.raises(DataError, match="one group per video id"):
-        PredictionsReader(tmp_path / "p.h5")
+        DensePredictionsReader(tmp_path / "p.h5")
 
 
 @pytest.mark.parametrize("groups", [[], ["a"]])
@@ -150,4 +152,4 @@ def test_a_file_without_predictions_is_an_error(tmp_path, groups):
         for group in groups:
             file.create_group(group)
     with pytest.raises(DataError, match="no predictions inside"):
-        PredictionsReader(tmp_path / "p.h5")
+        DensePredictionsReader(tmp_path / "p.h5")

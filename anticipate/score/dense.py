@@ -1,5 +1,6 @@
-"""`anticipate score`: score anybody's predictions file by the protocol of the data set."""
+"""`anticipate score dense`: scores of forecasts over long videos."""
 
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from anticipate.data.store import FeatureStore
 from anticipate.errors import DataError
 from anticipate.metrics.dense import PRED_RATIOS, DenseScores
 from anticipate.metrics.windows import evaluation_window, ratio_name
-from anticipate.predictions import PredictionsReader
+from anticipate.predictions.dense import DensePredictionsReader
 from anticipate.report.tables import measure_table
 
 NAMED_VIDEOS = 5
@@ -23,14 +24,25 @@ Problems = dict[str, list[str]]
 """Videos (with what was found) by what is wrong with them."""
 
 
-def main(argv: list[str]) -> None:
-    """Run `anticipate score PROTOCOL ...`.
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the options of `anticipate score dense`."""
+    parser.add_argument("predictions", metavar="PREDICTIONS.h5", help="groups <video>/obs_<ratio>")
+    parser.add_argument("--data", required=True, metavar="FILE.h5", help="the prepared data file")
+    parser.add_argument(
+        "--split", metavar="N", help="score the test videos of split N (all inside)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="score what is there when videos are missing"
+    )
 
-    Args:
-        argv: The words of the command, `score` first.
-    """
-    options = _parser().parse_args(argv[1:])
-    with PredictionsReader(options.predictions) as predictions, FeatureStore(options.data) as store:
+
+def run(options: Namespace) -> None:
+    """Score a predictions file and print the result."""
+    with (
+        DensePredictionsReader(options.predictions) as predictions,
+        FeatureStore(options.data) as store,
+    ):
         if store.synthetic:
             notice(f"{options.data}: synthetic features")
         video_ids = videos_to_score(predictions, store, options.split)
@@ -43,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def videos_to_score(
-    predictions: PredictionsReader, store: FeatureStore, split: str | None
+    predictions: DensePredictionsReader, store: FeatureStore, split: str | None
 ) -> tuple[str, ...]:
     """Return the test videos of a split, or every video of the predictions file without one.
 
@@ -63,7 +75,7 @@ def videos_to_score(
 
 
 def score_dense(
-    predictions: PredictionsReader,
+    predictions: DensePredictionsReader,
     store: FeatureStore,
     video_ids: Sequence[str],
     allow_missing: bool = False,
@@ -98,7 +110,7 @@ def score_dense(
 
 
 def _count(
-    predictions: PredictionsReader,
+    predictions: DensePredictionsReader,
     store: FeatureStore,
     video_ids: Sequence[str],
     obs_ratio: float,
@@ -137,7 +149,7 @@ def _problem(
     return None
 
 
-def _fail(predictions: PredictionsReader, problems: Problems) -> None:
+def _fail(predictions: DensePredictionsReader, problems: Problems) -> None:
     """Raise one error for all problems, or return when there are none."""
     lines = []
     for what, videos in problems.items():
@@ -148,23 +160,3 @@ def _fail(predictions: PredictionsReader, problems: Problems) -> None:
             lines.append(f"{count} {what}: {named}{more}")
     if lines:
         raise DataError(f"{predictions.path}: {'; '.join(lines)}")
-
-
-def _parser() -> CommandParser:
-    parser = CommandParser(
-        prog="anticipate score", description="Score a predictions file by the protocol."
-    )
-    protocols = parser.add_subparsers(metavar="PROTOCOL", required=True)
-    dense = protocols.add_parser(
-        "dense",
-        help="Mean and Top-1 MoC over long videos (Breakfast, 50Salads, Assembly101)",
-        description="Score forecasts of the classes of all frames of long videos.",
-    )
-    dense.add_argument("predictions", metavar="PREDICTIONS.h5", help="groups <video>/obs_<ratio>")
-    dense.add_argument("--data", required=True, metavar="FILE.h5", help="the prepared data file")
-    dense.add_argument("--split", metavar="N", help="score the test videos of split N (all inside)")
-    dense.add_argument("--json", action="store_true", help="print one JSON document")
-    dense.add_argument(
-        "--allow-missing", action="store_true", help="score what is there when videos are missing"
-    )
-    return parser

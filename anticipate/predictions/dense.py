@@ -1,12 +1,10 @@
-"""The predictions file: what `predict` (or anybody) writes and `score` reads.
+"""The predictions file of dense anticipation.
 
 One HDF5 group per video id; in it one data set per observation ratio, named `obs_0.2`: integers of
 shape (num_samples, num_frames) at the annotation rate, frame 0 = first frame of the video. Root
 attributes, all optional: `dataset`, `split`, `synthetic`, `run`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,12 @@ from jaxtyping import Integer
 
 from anticipate.errors import DataError
 from anticipate.metrics.windows import ratio_name
+from anticipate.predictions.hdf5_file import PredictionsWriter, one_line, open_predictions
 
 PREFIX = "obs_"
 
 
-class PredictionsWriter:
+class DensePredictionsWriter(PredictionsWriter):
     """Write a predictions file; it gets its final name when the `with` block ends without an error.
 
     Args:
@@ -28,15 +27,8 @@ class PredictionsWriter:
         attributes: Root attributes (`dataset`, `split`, `synthetic`, `run`).
     """
 
-    def __init__(self, path: str | Path, **attributes: Any) -> None:
-        self.path = Path(path)
-        self._attributes = attributes
-        self._partial = self.path.with_name(f"{self.path.name}.partial")
-
-    def __enter__(self) -> "PredictionsWriter":
-        with self._writing():
-            self._file = h5py.File(self._partial, "w")
-            self._file.attrs.update(self._attributes)
+    def __enter__(self) -> "DensePredictionsWriter":
+        self._open()
         return self
 
     def add(
@@ -62,27 +54,8 @@ class PredictionsWriter:
                 compression_opts=1,
             )
 
-    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
-        try:
-            with self._writing():
-                self._file.close()
-            if error_type is None:
-                self._partial.replace(self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
-            raise DataError(
-                f"{self.path}: cannot be written ({_one_line(error)}); "
-                f"check that the folder exists and the disk has room"
-            ) from error
-
-
-class PredictionsReader:
+class DensePredictionsReader:
     """Read-only view of a predictions file, written by anybody.
 
     Args:
@@ -94,17 +67,7 @@ class PredictionsReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise DataError(
-                f"{self.path}: no such predictions file; `anticipate predict` writes one"
-            )
-        try:
-            self._file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise DataError(
-                f"{self.path}: not an HDF5 file, or one that was cut off ({_one_line(error)}); "
-                f"write it again"
-            ) from error
+        self._file = open_predictions(self.path)
         self._videos = {name: self._ratios_of(name) for name in self._file}
         if not any(self._videos.values()):
             raise DataError(
@@ -141,14 +104,14 @@ class PredictionsReader:
             return np.asarray(self._file[video_id][name][()])
         except OSError as error:
             raise DataError(
-                f"{self.path}: {video_id}/{name} is damaged ({_one_line(error)}); write it again"
+                f"{self.path}: {video_id}/{name} is damaged ({one_line(error)}); write it again"
             ) from error
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> "PredictionsReader":
+    def __enter__(self) -> "DensePredictionsReader":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -172,7 +135,3 @@ class PredictionsReader:
                 f"observation ratio between 0 and 1, like {PREFIX}0.2"
             )
         return ratio
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -11,7 +11,7 @@ from anticipate.cli import main
 from anticipate.data.prepare.writer import Header, StoreWriter
 from anticipate.data.store import FeatureStore
 from anticipate.metrics.dense import DenseScores
-from anticipate.predictions import PredictionsWriter
+from anticipate.predictions.dense import DensePredictionsWriter
 
 CLASSES = tuple(f"class_{number}" for number in range(6))
 VIDEOS = {f"video_{number}": 60 + 10 * number for number in range(8)}
@@ -42,7 +42,7 @@ def drawn(video_id, obs_ratio):
 
 
 def write(path, video_ids=TEST, obs_ratios=OBS_RATIOS):
-    with PredictionsWriter(path, dataset="breakfast") as out:
+    with DensePredictionsWriter(path, dataset="breakfast") as out:
         for video_id in video_ids:
             for obs_ratio in obs_ratios:
                 out.add(video_id, obs_ratio, drawn(video_id, obs_ratio))
@@ -103,7 +103,7 @@ def test_the_layout_of_the_json_document(tmp_path, data, capsys):
 
 
 def test_the_diversity_of_one_sample_is_null(tmp_path, data, capsys):
-    with PredictionsWriter(tmp_path / "p.h5") as out:
+    with DensePredictionsWriter(tmp_path / "p.h5") as out:
         for video_id in TEST:
             out.add(video_id, 0.2, drawn(video_id, 0.2)[:1])
     captured = score(capsys, tmp_path / "p.h5", data, "--json")

@@ -1,0 +1,69 @@
+"""What the predictions files of all tasks share: whole or absent, and opened with clear errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from anticipate.errors import DataError
+
+
+class PredictionsWriter:
+    """A new file that gets its final name when the `with` block ends without an error.
+
+    Args:
+        path: The file to make; one of that name is replaced.
+        attributes: Root attributes, such as `dataset`, `split`, `synthetic`, `run`.
+    """
+
+    def __init__(self, path: str | Path, **attributes: Any) -> None:
+        self.path = Path(path)
+        self._attributes = attributes
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
+
+    def _open(self) -> None:
+        with self._writing():
+            self._file = h5py.File(self._partial, "w")
+            self._file.attrs.update(self._attributes)
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._writing():
+                self._file.close()
+            if error_type is None:
+                self._partial.replace(self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
+            raise DataError(
+                f"{self.path}: cannot be written ({one_line(error)}); "
+                f"check that the folder exists and the disk has room"
+            ) from error
+
+
+def open_predictions(path: Path) -> h5py.File:
+    """Open a predictions file, written by anybody, for reading.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such predictions file; `anticipate predict` writes one")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(
+            f"{path}: not an HDF5 file, or one that was cut off ({one_line(error)}); write it again"
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an exception, which HDF5 spreads over several lines, as one."""
+    return " ".join(str(error).split())

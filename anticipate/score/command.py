@@ -1,0 +1,30 @@
+"""The command line of `anticipate score`."""
+
+import argparse
+from importlib import import_module
+
+from anticipate.console import CommandParser
+
+SCORERS = {
+    "dense": "forecasts over long videos (Breakfast, 50Salads, Assembly101): MoC by horizon",
+}
+"""What can be scored, whose module is of that name in this package, and its line in the help."""
+
+
+def main(argv: list[str]) -> None:
+    """Run `anticipate score NAME`.
+
+    Args:
+        argv: The words of the command line from `score` on.
+    """
+    parser = CommandParser(
+        prog="anticipate score", description="Score predictions by the protocol of the data set."
+    )
+    scorers = parser.add_subparsers(metavar="NAME", required=True)
+    for name, help_ in SCORERS.items():
+        module = import_module(f"anticipate.score.{name.replace('-', '_')}")
+        scorer = scorers.add_parser(name, help=help_, description=module.__doc__)
+        module.add_arguments(scorer)
+        scorer.set_defaults(run=module.run)
+    options: argparse.Namespace = parser.parse_args(argv[1:])
+    options.run(options)
