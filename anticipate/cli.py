@@ -22,6 +22,7 @@ COMMANDS = {
     "test": ("anticipate.training:main", "score a checkpoint by the protocol of its data set"),
     "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
     "score": ("anticipate.score.command:main", "score anybody's predictions file by the protocol"),
+    "sweep": ("anticipate.sweep:main", "train many experiments, splits and seeds; mean and spread"),
     "benchmark": ("anticipate.benchmark:main", "measure speed and memory beside other ways"),
     "demo": ("anticipate.demo:main", "train, sample and score MixANT on synthetic data"),
 }
