@@ -3,5 +3,6 @@
 from anticipate.nn.aga import AGA
 from anticipate.nn.mixant import MixANT
 from anticipate.nn.scan import selective_scan
+from anticipate.nn.transformer import Transformer
 
-__all__ = ["AGA", "MixANT", "selective_scan"]
+__all__ = ["AGA", "MixANT", "Transformer", "selective_scan"]
