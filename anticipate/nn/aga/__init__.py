@@ -2,7 +2,16 @@
 
 from anticipate.nn.aga.network import AGA
 from anticipate.nn.aga.past import Past, labelled_past, perturbed_past
+from anticipate.nn.aga.reference import aga_from_reference
 from anticipate.nn.aga.state import AGAState
 from anticipate.nn.aga.trace import AGATrace
 
-__all__ = ["AGA", "AGAState", "AGATrace", "Past", "labelled_past", "perturbed_past"]
+__all__ = [
+    "AGA",
+    "AGAState",
+    "AGATrace",
+    "Past",
+    "aga_from_reference",
+    "labelled_past",
+    "perturbed_past",
+]
