@@ -3,9 +3,13 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from anticipate.errors import ConfigError
+
+NAMED = 5
+"""Offending videos, rows or files that a message names; it counts the others."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -28,6 +32,16 @@ def notice(text: str) -> None:
     """Write one line to stderr, where it cannot disturb a `--json` reader."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Write a list for a message: the first names, then how many more there are.
+
+    >>> name_some([f"P01_{number}" for number in range(7)])
+    'P01_0, P01_1, P01_2, P01_3, P01_4 and 2 more'
+    """
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def finite(value: Any) -> Any:

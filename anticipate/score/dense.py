@@ -9,16 +9,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from anticipate.console import CommandParser, notice, print_json
+from anticipate.console import CommandParser, name_some, notice, print_json
 from anticipate.data.store import FeatureStore
 from anticipate.errors import DataError
 from anticipate.metrics.dense import PRED_RATIOS, DenseScores
 from anticipate.metrics.windows import evaluation_window, ratio_name
 from anticipate.predictions.dense import DensePredictionsReader
 from anticipate.report.tables import measure_table
-
-NAMED_VIDEOS = 5
-"""Offending videos that an error names; it counts the others."""
 
 Problems = dict[str, list[str]]
 """Videos (with what was found) by what is wrong with them."""
@@ -153,10 +150,8 @@ def _fail(predictions: DensePredictionsReader, problems: Problems) -> None:
     """Raise one error for all problems, or return when there are none."""
     lines = []
     for what, videos in problems.items():
-        named = ", ".join(videos[:NAMED_VIDEOS])
-        more = f" and {len(videos) - NAMED_VIDEOS} more" if len(videos) > NAMED_VIDEOS else ""
         if videos:
             count = f"{len(videos)} video{'s' if len(videos) > 1 else ''}"
-            lines.append(f"{count} {what}: {named}{more}")
+            lines.append(f"{count} {what}: {name_some(videos)}")
     if lines:
         raise DataError(f"{predictions.path}: {'; '.join(lines)}")
