@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
     "score": ("anticipate.score.command:main", "score anybody's predictions file by the protocol"),
     "sweep": ("anticipate.sweep:main", "train many experiments, splits and seeds; mean and spread"),
+    "report": ("anticipate.report.command:main", "tables, figures and verdicts from runs"),
     "benchmark": ("anticipate.benchmark:main", "measure speed and memory beside other ways"),
     "demo": ("anticipate.demo:main", "train, sample and score MixANT on synthetic data"),
 }

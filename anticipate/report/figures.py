@@ -71,7 +71,7 @@ def timeline(
     columns = _legend_columns(names)
     lines = -(-len(names) // columns)
     height = 0.95 + ROW_INCHES * len(rows) + LINE_INCHES * lines
-    figure = _figure((WIDTH, height), title, note)
+    figure = new_figure((WIDTH, height), title, note)
     axes = figure.add_subplot()
     colors, observed_seconds = class_colors(classes), observed_frames / fps
     for row, runs in enumerate(segments):
@@ -96,7 +96,7 @@ def expert_usage(
     """
     num_blocks, num_routers, num_experts = usage.shape
     size = (1.6 + 0.48 * num_experts * num_routers, 1.15 + 0.22 * num_blocks)
-    figure = _figure((max(size[0], 3.5), size[1]), title, note)
+    figure = new_figure((max(size[0], 3.5), size[1]), title, note)
     panels = figure.subplots(1, num_routers, sharey=True, squeeze=False)[0]
     images = [_draw_usage(panel, usage[:, router]) for router, panel in enumerate(panels)]
     panels[0].set_ylabel("mixture block", fontsize=TEXT_SIZE, color=INK)
@@ -112,7 +112,14 @@ def expert_usage(
     return figure
 
 
-def _figure(size: tuple[float, float], title: str, note: str) -> Figure:
+def new_figure(size: tuple[float, float], title: str, note: str) -> Figure:
+    """Return an empty figure with its title, shrunk to its width, and its note in the corner.
+
+    Args:
+        size: Width and height in inches.
+        title: What is shown.
+        note: Caveat; may be empty.
+    """
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
     room = size[0] - 0.3 - _text_inches(note, TEXT_SIZE)
     shrink = min(1.0, room / max(_text_inches(title, TITLE_SIZE), 0.01))

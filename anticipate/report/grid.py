@@ -1,0 +1,136 @@
+"""A table as cells, and how it is written: CSV, Markdown, LaTeX and HTML."""
+
+import csv
+import io
+from collections.abc import Callable
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+LATEX_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+}
+
+
+class Column(NamedTuple):
+    """Heading of a column; neighbours of one group share a heading above theirs."""
+
+    group: str
+    name: str
+
+
+class Grid(NamedTuple):
+    """A table."""
+
+    name: str
+    """Stem of its files."""
+    title: str
+    lead: tuple[str, ...]
+    """Headings of the first columns, which hold words."""
+    columns: tuple[Column, ...]
+    """Headings of the columns that hold numbers."""
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+    @property
+    def header(self) -> list[str]:
+        """One heading per column, with its group."""
+        return [*self.lead, *(" ".join(filter(None, column)) for column in self.columns)]
+
+
+def to_csv(grid: Grid) -> str:
+    """Write a table as CSV, its title and note left out."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([grid.header, *grid.rows])
+    return text.getvalue()
+
+
+def to_markdown(grid: Grid) -> str:
+    """Write a table as Markdown."""
+    rules = ["---"] * len(grid.lead) + ["---:"] * len(grid.columns)
+    cells = [grid.header, rules, *grid.rows]
+    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in cells]
+    note = ["", grid.note] if grid.note else []
+    return "\n".join([f"**{grid.title}**", "", *lines, *note]) + "\n"
+
+
+def to_latex(grid: Grid) -> str:
+    """Write a table as LaTeX with booktabs."""
+    above, rules, start = ["" for _ in grid.lead], [], len(grid.lead) + 1
+    for group, width in _groups(grid):
+        above.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex(group)}}}" if group else "")
+        above.extend([] if group else [""] * (width - 1))
+        if group:
+            rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    names = [*grid.lead, *(column.name for column in grid.columns)]
+    head = [" & ".join(above) + r" \\", " ".join(rules)] if rules else []
+    body = [" & ".join(map(_latex, row)) + r" \\" for row in grid.rows]
+    layout = "l" * len(grid.lead) + "r" * len(grid.columns)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(' '.join(filter(None, (grid.title, grid.note))))}}}",
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        *head,
+        " & ".join(map(_latex, names)) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def to_html(grid: Grid) -> str:
+    """Write a table as HTML."""
+    above = "".join(
+        f'<th colspan="{width}" class="{"group" if group else ""}">{escape(group)}</th>'
+        for group, width in _groups(grid)
+    )
+    lead = f'<th colspan="{len(grid.lead)}"></th>'
+    groups = f"<tr>{lead}{above}</tr>" if any(column.group for column in grid.columns) else ""
+    words = "".join(f'<th class="word">{escape(name)}</th>' for name in grid.lead)
+    numbers = "".join(f"<th>{escape(column.name)}</th>" for column in grid.columns)
+    body = "".join(f"<tr>{_html_cells(row, len(grid.lead))}</tr>" for row in grid.rows)
+    note = f'<p class="note">{escape(grid.note)}</p>' if grid.note else ""
+    return (
+        f'<figure class="table"><figcaption>{escape(grid.title)}</figcaption>'
+        f'<div class="scroll"><table><thead>{groups}<tr>{words}{numbers}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>{note}</figure>"
+    )
+
+
+WRITERS: dict[str, Callable[[Grid], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+"""How a table is written, by the ending of its file."""
+
+
+def save(grid: Grid, folder: Path) -> None:
+    """Write a table into a folder, in every format of `WRITERS`."""
+    for ending, write in WRITERS.items():
+        (folder / f"{grid.name}.{ending}").write_text(write(grid))
+
+
+def _groups(grid: Grid) -> list[tuple[str, int]]:
+    runs = groupby(grid.columns, key=lambda column: column.group)
+    return [(group, len(list(columns))) for group, columns in runs]
+
+
+def _html_cells(row: tuple[str, ...], num_words: int) -> str:
+    words = "".join(f'<td class="word">{escape(cell)}</td>' for cell in row[:num_words])
+    return words + "".join(f"<td>{_html_number(cell)}</td>" for cell in row[num_words:])
+
+
+def _html_number(cell: str) -> str:
+    mean, sign, spread = cell.partition(" ± ")
+    return f"{escape(mean)}<small> ± {escape(spread)}</small>" if sign else escape(cell)
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX_SPECIAL.get(character, character) for character in text)

@@ -1,0 +1,85 @@
+"""What a test draws, as JSON beside the pictures, so that a report can draw runs side by side."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from anticipate.segments import Segments
+
+TRUTH = "ground truth"
+"""Row of the annotation in a timeline."""
+USAGE = "expert_usage"
+"""Name of the figure of the experts that the routers chose in the test."""
+
+
+class Timeline(NamedTuple):
+    """Label sequences of one video."""
+
+    video_id: str
+    obs_ratio: float
+    observed_frames: int
+    fps: float
+    classes: tuple[str, ...]
+    rows: dict[str, Integer[np.ndarray, "_"]]
+    """Class of each frame by the name of the row; the first row is `TRUTH`."""
+
+
+def timeline_name(video_id: str, obs_ratio: float) -> str:
+    """Return the stem of the files of a timeline."""
+    return f"timeline_{video_id.replace('/', '_')}_obs{obs_ratio}"
+
+
+def write_timeline(folder: Path, timeline: Timeline) -> None:
+    """Write a timeline as runs of equal labels, with the names of the classes that occur."""
+    rows = {name: Segments.from_frames(labels) for name, labels in timeline.rows.items()}
+    occurring = sorted({int(label) for runs in rows.values() for label in runs.labels})
+    document = {
+        **timeline._asdict(),
+        "classes": {str(label): timeline.classes[label] for label in occurring},
+        "num_classes": len(timeline.classes),
+        "rows": {
+            name: [[int(label), int(length)] for label, length in zip(*runs, strict=True)]
+            for name, runs in rows.items()
+        },
+    }
+    name = timeline_name(timeline.video_id, timeline.obs_ratio)
+    (folder / f"{name}.json").write_text(json.dumps(document) + "\n")
+
+
+def read_timelines(folder: Path) -> list[Timeline]:
+    """Return the timelines that a folder holds, by name; none where it does not exist."""
+    return [
+        _timeline(json.loads(path.read_text())) for path in sorted(folder.glob("timeline_*.json"))
+    ]
+
+
+def write_usage(folder: Path, usage: Float[np.ndarray, "blocks routers experts"]) -> None:
+    """Write how often the routers chose each expert."""
+    (folder / f"{USAGE}.json").write_text(json.dumps({"usage": usage.tolist()}) + "\n")
+
+
+def read_usage(folder: Path) -> Float[np.ndarray, "blocks routers experts"] | None:
+    """Return how often the routers chose each expert, None where the folder does not tell."""
+    path = folder / f"{USAGE}.json"
+    return np.array(json.loads(path.read_text())["usage"]) if path.is_file() else None
+
+
+def _timeline(document: Mapping[str, Any]) -> Timeline:
+    # Colours belong to class ids, so the names of classes that do not occur are only places.
+    names = [document["classes"].get(str(label), "") for label in range(document["num_classes"])]
+    rows = {
+        name: np.repeat([label for label, _ in runs], [length for _, length in runs])
+        for name, runs in document["rows"].items()
+    }
+    return Timeline(
+        document["video_id"],
+        document["obs_ratio"],
+        document["observed_frames"],
+        document["fps"],
+        tuple(names),
+        rows,
+    )

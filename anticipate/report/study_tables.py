@@ -1,0 +1,73 @@
+"""Tables of what runs cost and of the points of a study."""
+
+from collections.abc import Sequence
+
+from anticipate.report.cells import ABSENT, SPREAD, extent, main_column, number, summary
+from anticipate.report.grid import Column, Grid
+from anticipate.report.groups import Group, series
+from anticipate.report.noise import summarize
+from anticipate.report.runs import SHARE, Run
+from anticipate.report.studies import Study
+
+COSTS = {
+    "efficiency/parameters": (Column("", "parameters (M)"), 1e6, 3),
+    "efficiency/peak_memory_bytes": (Column("", "peak memory (GB)"), 1e9, 2),
+    "efficiency/seconds_per_video": (Column("", "seconds per video"), 1.0, 3),
+    "efficiency/num_samples": (Column("", "samples"), 1.0, 0),
+}
+"""Costs of a run: heading, divisor and decimals."""
+
+
+def cost_table(group: Group) -> Grid:
+    """Show what every setting of a group costs (MixANT Tab. 3 and 4, Fig. 10)."""
+    rows = [
+        (name, runs[0].method, *_cost_cells(runs), *_main_cells(group, runs))
+        for name, runs in group.by_name().items()
+    ]
+    columns = (*(column for column, _, _ in COSTS.values()), *map(main_column, group.measures))
+    devices = dict.fromkeys(
+        str((run.metrics.get("efficiency") or {}).get("device", "unknown")) for run in group.runs
+    )
+    return Grid(
+        f"{group.stem}_costs",
+        f"{group.title}: costs",
+        ("run", "method"),
+        columns,
+        tuple(rows),
+        f"Measured in the test, on: {'; '.join(devices)}",
+    )
+
+
+def study_table(group: Group, study: Study) -> Grid:
+    """Show the points of a study with their main scores and costs."""
+    rows = [
+        (
+            point,
+            extent(runs),
+            *_main_cells(group, runs),
+            *_cost_cells(runs),
+            summary(series(runs, SHARE), 0),
+        )
+        for point, runs in group.points(study).items()
+    ]
+    columns = (
+        *map(main_column, group.measures),
+        *(column for column, _, _ in COSTS.values()),
+        Column("", "most used expert (%)"),
+    )
+    title = f"{study.title}: {group.title}"
+    lead = ("setting", "runs")
+    return Grid(f"{group.stem}_{study.name}", title, lead, columns, tuple(rows), SPREAD)
+
+
+def _main_cells(group: Group, runs: Sequence[Run]) -> list[str]:
+    return [summary(series(runs, measure), 1) for measure in group.measures]
+
+
+def _cost_cells(runs: Sequence[Run]) -> list[str]:
+    return [
+        number(summarize(found).mean / divisor, decimals)
+        if (found := series(runs, path))
+        else ABSENT
+        for path, (_, divisor, decimals) in COSTS.items()
+    ]
