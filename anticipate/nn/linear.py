@@ -59,10 +59,12 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
     need_x, need_weight, need_bias = ctx.needs_input_grad
+    # One step of a clip lies apart in memory, and oneDNN multiplies such matrices 1000 times slower.
+    rows, grads = (tensor.contiguous().flatten(end_dim=-2) for tensor in (x, grad))
     return (
-        linear(grad, weight.T) if need_x else None,
-        _outer(grad.flatten(end_dim=-2), x.flatten(end_dim=-2)) if need_weight else None,
-        grad.flatten(end_dim=-2).sum(0) if need_bias else None,
+        linear(grads, weight.T).view_as(x) if need_x else None,
+        _outer(grads, rows) if need_weight else None,
+        grads.sum(0) if need_bias else None,
     )
 
 
