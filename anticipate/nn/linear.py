@@ -59,7 +59,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
     need_x, need_weight, need_bias = ctx.needs_input_grad
-    # One step of a clip lies apart in memory, and oneDNN multiplies such matrices 1000 times slower.
+    # oneDNN multiplies matrices that lie apart, as one step of many clips does, 1000 times slower.
     rows, grads = (tensor.contiguous().flatten(end_dim=-2) for tensor in (x, grad))
     return (
         linear(grads, weight.T).view_as(x) if need_x else None,
