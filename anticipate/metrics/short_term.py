@@ -6,27 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, Integer
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
-from anticipate.metrics.recall import (
-    Phantom,
-    accuracy,
-    class_mean_recall,
-    count_classes,
-    group_actions,
-    marginalize,
-    softmax,
-    target_ranks,
-)
+from anticipate.metrics.recall import Phantom, accuracy, class_mean_recall, count_classes
+from anticipate.metrics.tasks import TOP, TaskRanks, Tasks
 from anticipate.types import PAD_LABEL, ShortTermProtocol
 
-TASKS = ("verb", "noun", "action")
 COUNTS = ("rows", "top1", "top5")
 ROW_SUBSETS = ("overall", "unseen", "tail")
-TOP = 5
-"""Classes that may be named for each row: the next action is uncertain."""
 
 
 class EmptySubsetWarning(UserWarning):
@@ -71,16 +60,10 @@ class ShortTermScores(Metric):
         self, protocol: ShortTermProtocol, phantom: Phantom = "rulstm", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.protocol, self.phantom = protocol, phantom
+        self.protocol = protocol
         self.subsets = ROW_SUBSETS if protocol.measures == "ek100" else ROW_SUBSETS[:1]
-        verbs, nouns, num_verbs, num_nouns = protocol.taxonomy
-        self._classes = {"verb": np.array(verbs), "noun": np.array(nouns)}
-        self._groupings = {
-            "verb": group_actions(verbs, num_verbs),
-            "noun": group_actions(nouns, num_nouns),
-        }
-        sizes = {"verb": num_verbs, "noun": num_nouns, "action": len(verbs)}
-        for task, num_classes in sizes.items():
+        self._tasks = Tasks(protocol.taxonomy, phantom)
+        for task, num_classes in self._tasks.num_classes.items():
             for count in COUNTS:
                 zeros = torch.zeros(len(self.subsets), num_classes, dtype=torch.int64)
                 self.add_state(f"{task}_{count}", zeros, dist_reduce_fx="sum")
@@ -108,11 +91,8 @@ class ShortTermScores(Metric):
         scores = logits.detach().cpu().double().numpy()[labelled]
         actions = targets.cpu().numpy()[labelled]
         ids = [id_ for id_, known in zip(segment_ids, labelled, strict=True) if known]
-        self._count("action", scores, actions, ids)
-        probs = softmax(scores)
-        for task, grouping in self._groupings.items():
-            marginal = marginalize(probs, grouping, self.phantom)
-            self._count(task, marginal, self._classes[task][actions], ids)
+        for task, ranked in self._tasks.ranks(scores, actions).items():
+            self._count(task, ranked, ids)
 
     def compute(self) -> dict[str, Any]:
         """Return the scores as plain numbers, laid out as `anticipate score short-term --json`.
@@ -122,7 +102,7 @@ class ShortTermScores(Metric):
             `many_shot_recall`; egtea: `top1`, `top5`, `recall`, `top1_recall`); and `num_scored`.
             NaN, with a warning, for a subset without rows.
         """
-        counts = {task: self._counts(task) for task in TASKS}
+        counts = {task: self._counts(task) for task in self._tasks.num_classes}
         tables: dict[str, Callable[[dict[str, Counts]], dict[str, Any]]] = {
             "ek100": self._subset_recalls,
             "ek55": self._many_shot_scores,
@@ -165,18 +145,13 @@ class ShortTermScores(Metric):
             _warn_if_empty(f"overall {task}", int(rows.sum()))
         return {"overall": scores}
 
-    def _count(
-        self,
-        task: str,
-        scores: Float64[np.ndarray, "rows classes"],
-        targets: Integer[np.ndarray, " rows"],
-        segment_ids: Sequence[str],
-    ) -> None:
-        ranks = target_ranks(scores, targets)
+    def _count(self, task: str, ranked: TaskRanks, segment_ids: Sequence[str]) -> None:
+        targets, ranks = ranked
         members = self._members(task, segment_ids)
         for count, counted in zip(COUNTS, (ranks >= 0, ranks < 1, ranks < TOP), strict=True):
-            classes = count_classes(targets, members & counted, scores.shape[1])
-            getattr(self, f"{task}_{count}").add_(torch.from_numpy(classes).to(self.device))
+            state = getattr(self, f"{task}_{count}")
+            classes = count_classes(targets, members & counted, state.shape[1])
+            state.add_(torch.from_numpy(classes).to(self.device))
 
     def _members(self, task: str, segment_ids: Sequence[str]) -> Bool[np.ndarray, "subsets rows"]:
         """Tell which rows each subset holds; the tail is another one for each task."""

@@ -7,6 +7,7 @@ from anticipate.console import CommandParser
 
 SCORERS = {
     "dense": "forecasts over long videos (Breakfast, 50Salads, Assembly101): MoC by horizon",
+    "short-term": "the next action (EPIC-Kitchens, EGTEA Gaze+): class-mean recalls, accuracies",
 }
 """What can be scored, whose module is of that name in this package, and its line in the help."""
 

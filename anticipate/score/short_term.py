@@ -1,0 +1,158 @@
+"""`anticipate score short-term`: recalls and accuracies of the next action."""
+
+import warnings
+from argparse import Namespace
+from typing import Any, get_args
+
+import torch
+from rich.console import Console
+
+from anticipate.console import CommandParser, name_some, notice, print_json
+from anticipate.data.protocol import short_term_protocol
+from anticipate.data.segment_table import UNKNOWN, SegmentTable
+from anticipate.data.short_term_store import ShortTermStore
+from anticipate.errors import ConfigError, DataError
+from anticipate.metrics.recall import Phantom
+from anticipate.metrics.short_term import EmptySubsetWarning, ShortTermScores
+from anticipate.predictions.short_term import Missing, ShortTermPredictionsReader
+from anticipate.report.short_term_table import short_term_table
+
+VALIDATION = ("val", "validation")
+"""Names of the validation rows of a data set that has one split."""
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Declare the options of `anticipate score short-term`."""
+    parser.add_argument(
+        "predictions", metavar="PREDICTIONS.h5", help="text `id`, floats `action` (rows, actions)"
+    )
+    add_row_arguments(parser)
+    parser.add_argument(
+        "--phantom",
+        choices=get_args(Phantom),
+        default="rulstm",
+        help="what verbs and nouns without any action score: the probability of action 0, as in "
+        "published evaluations, or nothing (default: rulstm)",
+    )
+
+
+def add_row_arguments(parser: CommandParser) -> None:
+    """Declare the options that say which rows are scored, and how the result is printed."""
+    parser.add_argument("--data", required=True, metavar="FILE.h5", help="the prepared data file")
+    parser.add_argument(
+        "--split",
+        default="val",
+        metavar="NAME",
+        help="val, or the number of a split whose validation rows are scored (default: val)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=get_args(Missing),
+        default="error",
+        help="a row without predictions is an error, left out, or scored as zeros (default: error)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(options: Namespace) -> None:
+    """Score a predictions file and print the result."""
+    with (
+        ShortTermPredictionsReader(options.predictions) as predictions,
+        ShortTermStore(options.data) as store,
+    ):
+        if store.synthetic:
+            notice(f"{options.data}: synthetic features")
+        rows = rows_to_score(store, options.split)
+        scores = score_short_term(predictions, store, rows, options.missing, options.phantom)
+        if options.json:
+            print_json(scores)
+        else:
+            title = f"{store.dataset}, {scores['num_scored']} rows"
+            name = predictions.path.name
+            Console().print(short_term_table(title, {name: scores}, store.synthetic))
+
+
+def rows_to_score(store: ShortTermStore, split: str) -> SegmentTable:
+    """Return the validation rows of a split whose action is known.
+
+    Raises:
+        ConfigError: The data file has no such split, or several to choose from.
+    """
+    splits = list(store.num_rows)
+    if split in VALIDATION and len(splits) > 1:
+        raise ConfigError(
+            f"{store.path}: {store.dataset} has splits {', '.join(splits)}; choose one with --split"
+        )
+    rows = store.rows(splits[0] if split in VALIDATION else split, "validation")
+    return rows.take((rows.actions != UNKNOWN).nonzero()[0])
+
+
+def score_short_term(
+    predictions: ShortTermPredictionsReader,
+    store: ShortTermStore,
+    rows: SegmentTable,
+    missing: Missing = "error",
+    phantom: Phantom = "rulstm",
+) -> dict[str, Any]:
+    """Score rows of a predictions file.
+
+    Args:
+        predictions: The scores of all actions.
+        store: The data file.
+        rows: The rows to score.
+        missing: What becomes of rows without predictions.
+        phantom: What verbs and nouns without any action score.
+
+    Returns:
+        What `ShortTermScores.compute` returns, and `num_missing`.
+
+    Raises:
+        DataError: Predictions are missing, of another release, or cannot be read.
+    """
+    check_release(predictions, store, rows)
+    metric = ShortTermScores(short_term_protocol(store), phantom)
+    for positions, logits in predictions.aligned(rows.segment_ids, missing):
+        targets = torch.from_numpy(rows.actions[positions])
+        segment_ids = [rows.segment_ids[position] for position in positions.tolist()]
+        metric.update(torch.from_numpy(logits), targets, segment_ids)
+    return _compute(metric) | {"num_missing": len(predictions.missing(rows.segment_ids))}
+
+
+def check_release(
+    predictions: ShortTermPredictionsReader, store: ShortTermStore, rows: SegmentTable
+) -> None:
+    """See that predictions and data file speak of the same actions and segments.
+
+    Raises:
+        DataError: They do not.
+    """
+    if predictions.num_actions != store.num_classes:
+        raise DataError(
+            f"{predictions.path}: 'action' has {predictions.num_actions} columns, expected one for "
+            f"each of the {store.num_classes} actions of {store.path}"
+        )
+    others = set(predictions.segment_ids).difference(rows.segment_ids)
+    known = {
+        segment_id
+        for k, parts in (store.num_rows.items() if others else ())
+        for part in parts
+        for segment_id in store.rows(k, part).segment_ids
+    }
+    unknown = sorted(others - known)
+    if unknown:
+        raise DataError(
+            f"{predictions.path}: {len(unknown)} rows are not in {store.path}, so from another "
+            f"release: {name_some(unknown)}"
+        )
+    if others:
+        notice(f"{predictions.path}: {len(others)} rows outside the part that is used")
+
+
+def _compute(metric: ShortTermScores) -> dict[str, Any]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", EmptySubsetWarning)
+        scores = metric.compute()
+    for warning in caught:
+        notice(str(warning.message))
+    return scores
