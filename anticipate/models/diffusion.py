@@ -5,7 +5,6 @@ training step follows from (seed, step), so a resumed run repeats what an uninte
 have done.
 """
 
-import zlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -21,6 +20,7 @@ from anticipate.diffusion.schedule import Sampler, cosine_alphas_cumprod, make_s
 from anticipate.diffusion.training import Reduction, add_noise, one_hot, reconstruction_loss
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense import DenseAnticipator, decay_groups
+from anticipate.models.seeds import seed_of
 from anticipate.nn.denoiser import Denoiser, DenoiserOutput
 from anticipate.nn.mixant import MixANT
 from anticipate.nn.mixture import expert_usage, load_balancing_loss, router_entropy
@@ -114,7 +114,7 @@ class DiffusionAnticipator(DenseAnticipator):
         self, batch: DenseBatch, x_0: Float[Tensor, "batch tokens classes"]
     ) -> DenoiserOutput:
         generator = torch.Generator().manual_seed(
-            _seed(self.seed, "train", self.global_step, self.global_rank)
+            seed_of(self.seed, "train", self.global_step, self.global_rank)
         )
         t = torch.randint(self.num_train_timesteps, (len(x_0),), generator=generator).to(x_0.device)
         noise = torch.randn(x_0.shape, generator=generator).to(x_0.device)
@@ -149,7 +149,7 @@ class DiffusionAnticipator(DenseAnticipator):
         """Sample futures; each depends on (seed, video, ratio, sample), never on its batch."""
         num_tokens = batch.valid.sum(dim=1).tolist()
         seeds = [
-            _seed(self.seed, "forecast", video_id, ratio)
+            seed_of(self.seed, "forecast", video_id, ratio)
             for video_id, ratio in zip(batch.video_ids, batch.obs_ratios, strict=True)
         ]
         noise = initial_noise(seeds, num_tokens, self.num_samples, self.num_classes)
@@ -197,8 +197,3 @@ class DiffusionAnticipator(DenseAnticipator):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss", "interval": "epoch"},
         }
-
-
-def _seed(*parts: object) -> int:
-    """Return a seed that is the same on every machine for the same parts."""
-    return zlib.crc32(repr(parts).encode())

@@ -1,6 +1,5 @@
 """Training of networks that predict the next action at every step of a clip (AGA Sec. 4)."""
 
-import zlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,8 +10,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from anticipate.errors import ConfigError
 from anticipate.models.anticipation_loss import Reduction, anticipation_loss, class_weights
+from anticipate.models.seeds import seed_of
 from anticipate.models.short_term import ShortTermAnticipator
-from anticipate.nn.aga import AGA
+from anticipate.nn.aga import AGA, perturbed_past
+from anticipate.nn.aga.past import Placement
 from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol
 
 
@@ -32,7 +33,10 @@ class SequenceAnticipator(ShortTermAnticipator):
         optimizer: Optimizer of all parameters.
         loss_reduction: `mean` (over labelled steps) or `released` (as AGA's public code).
         class_weighting: Whether actions weigh 1 / sqrt(rows + 1), divided by the mean of that.
-        seed: Seed of what is random in training, such as dropout.
+        seed: Seed of what is random in training, such as dropout, and of the perturbation.
+        perturbed_steps: Past predictions of a clip that noise replaces in AGA's memory wherever it
+            is scored, never in training.
+        perturbed_placement: Which ones: `random` steps or a `block` of neighbouring ones.
     """
 
     weights: Tensor | None
@@ -48,11 +52,15 @@ class SequenceAnticipator(ShortTermAnticipator):
         loss_reduction: Reduction = "mean",
         class_weighting: bool = True,
         seed: int = 0,
+        perturbed_steps: int = 0,
+        perturbed_placement: Placement = "random",
     ) -> None:
         super().__init__(protocol)
         self.save_hyperparameters(ignore=["protocol", "class_counts", "network", "optimizer"])
+        self.num_classes = num_classes
         self.network = network(num_classes, feature_dim)
         self.optimizer, self.loss_reduction, self.seed = optimizer, loss_reduction, seed
+        self.perturbed_steps, self.perturbed_placement = perturbed_steps, perturbed_placement
         weights = class_weights(class_counts) if class_weighting else None
         self.register_buffer("weights", weights, persistent=False)
 
@@ -63,8 +71,7 @@ class SequenceAnticipator(ShortTermAnticipator):
 
     def on_train_batch_start(self, batch: ShortTermBatch, batch_idx: int) -> None:
         """Let what is random follow from the seed and the step alone."""
-        step = (self.seed, "train", self.global_step, self.global_rank)
-        torch.manual_seed(zlib.crc32(repr(step).encode()))
+        torch.manual_seed(seed_of(self.seed, "train", self.global_step, self.global_rank))
 
     def training_step(self, batch: ShortTermBatch) -> Tensor:
         """Return the loss of the recipe (AGA's public code)."""
@@ -77,7 +84,17 @@ class SequenceAnticipator(ShortTermAnticipator):
 
     def forecast(self, batch: ShortTermBatch) -> ShortTermForecast:
         """Score the actions that each step of the clips anticipates."""
-        return ShortTermForecast(self.network(batch.features))
+        if not self.perturbed_steps:
+            return ShortTermForecast(self.network(batch.features))
+        seeds = [seed_of(self.seed, "past", segment) for segment in batch.segment_ids]
+        past = perturbed_past(
+            seeds,
+            batch.features.shape[1],
+            self.num_classes,
+            self.perturbed_steps,
+            self.perturbed_placement,
+        )
+        return ShortTermForecast(self.network(batch.features, past))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and the cosine of the learning rate.

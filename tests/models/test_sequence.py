@@ -1,6 +1,7 @@
 """Training of step-by-step networks: the recipe, its random numbers and its scores."""
 
 import math
+from functools import partial
 
 import lightning.pytorch as pl
 import pytest
@@ -12,6 +13,7 @@ from anticipate.errors import ConfigError
 from anticipate.metrics.short_term import ShortTermScores
 from anticipate.models.anticipation_loss import anticipation_loss, class_weights
 from anticipate.models.sequence import SequenceAnticipator
+from anticipate.nn import AGA
 
 COUNTS = (9, 4, 0, 1, 2, 30)
 
@@ -114,3 +116,27 @@ def test_the_weights_of_the_classes_are_no_part_of_a_checkpoint(protocol):
         "network.linear.weight",
         "network.linear.bias",
     }
+
+
+@pytest.mark.parametrize("placement", ["random", "block"])
+def test_noise_in_the_past_disturbs_scoring_but_not_training(
+    protocol, clips, make_trainer, placement
+):
+    def trained(**settings):
+        pl.seed_everything(0)
+        network = partial(AGA, hidden_dim=8, num_heads=2)
+        model = SequenceAnticipator(6, 5, protocol, COUNTS, network=network, **settings)
+        make_trainer(max_epochs=1).fit(model, clips)
+        return model.eval()
+
+    plain = trained()
+    perturbed = trained(perturbed_steps=2, perturbed_placement=placement)
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, perturbed.state_dict()[name]), name
+    batch = clips.batches[0]
+    once, again = perturbed.forecast(batch).logits, perturbed.forecast(batch).logits
+    assert torch.equal(once, again)
+    assert not torch.equal(once, plain.forecast(batch).logits)
+    # A clip meets the same noise in every batch.
+    alone = batch._replace(features=batch.features[3:4], segment_ids=batch.segment_ids[3:4])
+    torch.testing.assert_close(perturbed.forecast(alone).logits[0], once[3])
