@@ -8,6 +8,7 @@ from anticipate.report.runs import Run
 from anticipate.report.tables import MEASURES
 
 ABSENT = "-"
+COST_LABELS = {"efficiency/seconds_per_video": "Seconds per video"}
 SPREAD = "mean ± standard deviation over splits (over seeds where there is one split)"
 
 
@@ -49,6 +50,14 @@ def main_column(path: str) -> Column:
     if is_ratio(first):
         return Column(f"obs {first}, horizon {rest[1]}", MEASURES[rest[0]])
     return Column(first, " ".join(rest).replace("_", " "))
+
+
+def panel_label(path: str) -> str:
+    """Return what the axis of a figure says about a score."""
+    first, *rest = path.split("/")
+    if path in COST_LABELS:
+        return COST_LABELS[path]
+    return MEASURES[rest[0]] if is_ratio(first) else " ".join([first, *rest, "(%)"])
 
 
 def is_ratio(part: str) -> bool:

@@ -175,7 +175,8 @@ def _common_mean(points: Points, name: str) -> float:
 
 
 def _mean(points: Points, name: str) -> str:
-    return f"{_common_mean(points, name):.3g}"
+    mean = _common_mean(points, name)
+    return f"{mean:.1f}" if abs(mean) >= 10 else f"{mean:.3g}"
 
 
 def _gap(gap: Difference) -> str:

@@ -35,6 +35,8 @@ class Grid(NamedTuple):
     """Headings of the columns that hold numbers."""
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    rule: int = 0
+    """Rows above a rule that sets the others apart; 0 for no rule."""
 
     @property
     def header(self) -> list[str]:
@@ -70,6 +72,8 @@ def to_latex(grid: Grid) -> str:
     names = [*grid.lead, *(column.name for column in grid.columns)]
     head = [" & ".join(above) + r" \\", " ".join(rules)] if rules else []
     body = [" & ".join(map(_latex, row)) + r" \\" for row in grid.rows]
+    if grid.rule:
+        body.insert(grid.rule, r"\midrule")
     layout = "l" * len(grid.lead) + "r" * len(grid.columns)
     lines = [
         r"\begin{table}",
@@ -98,7 +102,11 @@ def to_html(grid: Grid) -> str:
     groups = f"<tr>{lead}{above}</tr>" if any(column.group for column in grid.columns) else ""
     words = "".join(f'<th class="word">{escape(name)}</th>' for name in grid.lead)
     numbers = "".join(f"<th>{escape(column.name)}</th>" for column in grid.columns)
-    body = "".join(f"<tr>{_html_cells(row, len(grid.lead))}</tr>" for row in grid.rows)
+    body = "".join(
+        f"<tr{' class=apart' if grid.rule and number == grid.rule else ''}>"
+        f"{_html_cells(row, len(grid.lead))}</tr>"
+        for number, row in enumerate(grid.rows)
+    )
     note = f'<p class="note">{escape(grid.note)}</p>' if grid.note else ""
     return (
         f'<figure class="table"><figcaption>{escape(grid.title)}</figcaption>'

@@ -102,6 +102,11 @@ def picture(name: str, alt: str) -> str:
     )
 
 
+def side_by_side(pictures: Sequence[str]) -> str:
+    """Show pictures in one row where there is room."""
+    return f'<div class="pair">{"".join(pictures)}</div>' if pictures else ""
+
+
 def table(grid: Grid) -> str:
     """Show a table and link to its files."""
     links = ", ".join(

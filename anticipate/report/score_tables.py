@@ -120,4 +120,5 @@ def _score_grid(
         for row in known
     ]
     columns = tuple(map(column, paths))
-    return Grid(name, title, ("method", "runs or source"), columns, tuple(cells), SPREAD)
+    lead, rule = ("method", "runs or source"), len(cells) - len(known) if known else 0
+    return Grid(name, title, lead, columns, tuple(cells), SPREAD, rule)

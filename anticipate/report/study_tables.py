@@ -18,6 +18,16 @@ COSTS = {
 """Costs of a run: heading, divisor and decimals."""
 
 
+def runs_table(groups: Sequence[Group]) -> Grid:
+    """Show what was run, and on what."""
+    rows = [
+        (group.title, *_keys(group), str(group.root), _devices(group), str(len(group.runs)))
+        for group in groups
+    ]
+    lead = ("data", "splits", "seeds", "folder", "machine")
+    return Grid("runs", "Finished runs", lead, (Column("", "runs"),), tuple(rows))
+
+
 def cost_table(group: Group) -> Grid:
     """Show what every setting of a group costs (MixANT Tab. 3 and 4, Fig. 10)."""
     rows = [
@@ -25,16 +35,13 @@ def cost_table(group: Group) -> Grid:
         for name, runs in group.by_name().items()
     ]
     columns = (*(column for column, _, _ in COSTS.values()), *map(main_column, group.measures))
-    devices = dict.fromkeys(
-        str((run.metrics.get("efficiency") or {}).get("device", "unknown")) for run in group.runs
-    )
     return Grid(
         f"{group.stem}_costs",
         f"{group.title}: costs",
         ("run", "method"),
         columns,
         tuple(rows),
-        f"Measured in the test, on: {'; '.join(devices)}",
+        f"Measured in the test, on: {_devices(group)}",
     )
 
 
@@ -71,3 +78,12 @@ def _cost_cells(runs: Sequence[Run]) -> list[str]:
         else ABSENT
         for path, (_, divisor, decimals) in COSTS.items()
     ]
+
+
+def _keys(group: Group) -> list[str]:
+    return [", ".join(sorted({str(run.key[part]) for run in group.runs})) for part in (0, 1)]
+
+
+def _devices(group: Group) -> str:
+    costs = [run.metrics.get("efficiency") or {} for run in group.runs]
+    return "; ".join(dict.fromkeys(str(cost.get("device", "unknown")) for cost in costs))

@@ -1,27 +1,26 @@
 """The report as files: index.html, pictures as PNG and SVG, tables as CSV, Markdown and LaTeX."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from anticipate.report import grid, page
-from anticipate.report.cells import main_column
+from anticipate.report.cells import panel_label
 from anticipate.report.claims import judge
 from anticipate.report.comparison import compare
 from anticipate.report.figures import expert_usage
 from anticipate.report.grid import Grid
 from anticipate.report.groups import Group, group_runs
 from anticipate.report.page import JudgedClaim, Section, Tile
-from anticipate.report.paper_claims import CLAIMS
+from anticipate.report.paper_claims import CLAIMS, SECONDS
 from anticipate.report.published_tables import published_tables
 from anticipate.report.runs import Collection
 from anticipate.report.saved_figures import read_usage
 from anticipate.report.score_tables import score_tables
 from anticipate.report.studies import STUDIES, Study
 from anticipate.report.study_figures import Panel, study_figure
-from anticipate.report.study_tables import cost_table, study_table
+from anticipate.report.study_tables import cost_table, runs_table, study_table
 
 SYNTHETIC = (
     "Synthetic features: made from the labels, so these numbers say how the methods and settings "
@@ -29,6 +28,10 @@ SYNTHETIC = (
 )
 USAGE_POINTS = ("none", "0.1")
 """Settings of the balancing study whose use of experts is drawn (MixANT Fig. 5)."""
+
+
+TIMED = ("experts", "static_blocks", "forget_gate", "denoiser")
+"""Studies whose times the papers print (MixANT Tab. 3 and 4, Fig. 10)."""
 
 
 class ReportWriter:
@@ -49,6 +52,7 @@ class ReportWriter:
         """Write every file and return the page."""
         judged = {group.stem: judge_claims(group) for group in self.groups}
         sections = [
+            Section("runs", "What was run", page.card(self._table(runs_table(self.groups)))),
             Section("claims", "Claims", self._claims(judged)),
             *(self._group(group, judged[group.stem]) for group in self.groups),
             Section("published", "Published numbers", self._published()),
@@ -56,17 +60,9 @@ class ReportWriter:
             Section("skipped", "Run folders left out", self._skipped()),
         ]
         path = self.folder / "index.html"
-        html = page.page("Action anticipation: report", self._lede(), self._tiles(), sections)
+        html = page.page("Action anticipation: report", LEDE, self._tiles(), sections)
         path.write_text(html)
         return path
-
-    def _lede(self) -> str:
-        texts = [
-            f"{group.title}: {len(group.runs)} runs, splits {_list(group, 0)}, "
-            f"seeds {_list(group, 1)}, on {_devices(group)}"
-            for group in self.groups
-        ]
-        return ". ".join(texts) + "." if texts else "No finished run was found."
 
     def _tiles(self) -> list[Tile]:
         found = {study.name for group in self.groups for study in group.studies()}
@@ -102,17 +98,14 @@ class ReportWriter:
 
     def _study(self, group: Group, study: Study, judged: list[JudgedClaim]) -> str:
         scores = group.scores(study)
-        panels = [
-            Panel(" ".join(filter(None, main_column(name)[::-1])), scores[name])
-            for name in group.measures
-            if scores.get(name)
-        ]
+        measures = [*group.measures, *([SECONDS] if study.name in TIMED else [])]
+        panels = [Panel(panel_label(name), scores[name]) for name in measures if scores.get(name)]
         name = f"{group.stem}_{study.name}"
         pictures = [self._usage(group, study)]
         if panels:
-            figure = study_figure(
-                panels, study.title, study.default, study.title, _figure_note(group)
-            )
+            setting = ", observation .3, horizon .5" if group.kind == "dense" else ""
+            title, note = f"{study.title}{setting}", _figure_note(group)
+            figure = study_figure(panels, study.title, study.default, title, note)
             self._save(figure, name)
             pictures.insert(0, page.picture(name, study.title))
         claims = [one for one in judged if one.claim.study == study.name]
@@ -133,7 +126,7 @@ class ReportWriter:
                 name = f"{group.stem}_usage_{point}"
                 self._save(expert_usage(usage, title, _figure_note(group)), name)
                 pictures.append(page.picture(name, title))
-        return "".join(pictures)
+        return page.side_by_side(pictures)
 
     def _timelines(self, group: Group) -> str:
         comparisons = compare(group)
@@ -175,6 +168,10 @@ class ReportWriter:
         figure.savefig(self.folder / "figures" / f"{name}.png")
 
 
+LEDE = (
+    "What finished runs say: scores beside published ones, the studies of the papers with their "
+    "claims, costs, and sampled futures."
+)
 NO_CLAIM = "The papers print no claim about this setting."
 
 
@@ -187,15 +184,3 @@ def judge_claims(group: Group) -> list[JudgedClaim]:
 
 def _figure_note(group: Group) -> str:
     return "synthetic features" if group.synthetic else ""
-
-
-def _list(group: Group, part: int) -> str:
-    return ", ".join(sorted({str(run.key[part]) for run in group.runs}))
-
-
-def _devices(group: Group) -> str:
-    devices: Sequence[str] = [
-        str((run.metrics.get("efficiency") or {}).get("device", "an unnamed machine"))
-        for run in group.runs
-    ]
-    return " and ".join(dict.fromkeys(devices))
