@@ -39,6 +39,7 @@ class LengthBuckets(Sampler[list[Draw]]):
         seed: Seed of the shuffling.
         rank: Number of this process.
         world_size: Number of processes.
+        drop_last: Whether to leave out a step of fewer items than the others.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class LengthBuckets(Sampler[list[Draw]]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        drop_last: bool = False,
     ) -> None:
         self.lengths = lengths
+        self.drop_last = drop_last
         self.step_size = batch_size * world_size
         self.seed = seed
         self.rank = rank
@@ -70,7 +73,8 @@ class LengthBuckets(Sampler[list[Draw]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.step_size)
+        whole, rest = divmod(len(self.lengths), self.step_size)
+        return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         epoch = self.epoch
@@ -83,6 +87,8 @@ class LengthBuckets(Sampler[list[Draw]]):
         pools = _cut(order, STEPS_PER_POOL * self.step_size)
         by_length = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools]
         steps = [step for pool in by_length for step in _cut(pool, self.step_size)]
+        if self.drop_last:
+            steps = [step for step in steps if len(step) == self.step_size]
         return [steps[position] for position in generator.permutation(len(steps))]
 
 

@@ -234,7 +234,7 @@ def _misfit(file: h5py.File, kind: Kind | None) -> str | None:
 
 
 def _tasks(kind: str | None) -> str:
-    return f"{kind} anticipation".replace("_", "-")
+    return f"{str(kind).replace('_', '-')} anticipation"
 
 
 def _sha256(path: Path, offset: int, num_bytes: int) -> str:

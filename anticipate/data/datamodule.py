@@ -1,25 +1,23 @@
 """What the dense data sets share: their settings, splits and loaders on one prepared file."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import cached_property
-from typing import Any, ClassVar
 
-import torch
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from anticipate.console import notice
 from anticipate.data.buckets import LengthBuckets, evaluation_order
 from anticipate.data.dense import DenseDataset, collate_dense
+from anticipate.data.file_module import FileDataModule
 from anticipate.data.horizons import FUTURE_RATIO, check_ratios
 from anticipate.data.store import FeatureStore
 from anticipate.data.subsets import held_out, spread
-from anticipate.errors import ConfigError, DataError
+from anticipate.errors import ConfigError
 from anticipate.segments import Segments
 
 
-class DenseDataModule(LightningDataModule, ABC):
+class DenseDataModule(FileDataModule):
     """Training, validation and test videos of one split of a dense data set.
 
     Validation uses held-out training videos, never test videos; without any there is no validation.
@@ -46,10 +44,7 @@ class DenseDataModule(LightningDataModule, ABC):
         DataError: No file, one of another data set, or a video that is too short.
     """
 
-    dataset: ClassVar[str]
-    """Name of the data set, as files and `anticipate prepare` call it."""
-    prepare_options: ClassVar[str] = " --source DIR"
-    """What `anticipate prepare DATASET` needs besides the output."""
+    collate = staticmethod(collate_dense)
 
     def __init__(
         self,
@@ -67,21 +62,19 @@ class DenseDataModule(LightningDataModule, ABC):
         validation_fraction: float = 0.0,
         limit_test_videos: int | None = None,
     ) -> None:
-        super().__init__()
-        self.path = path
+        super().__init__(
+            path, split, batch_size, eval_batch_size, num_workers, seed, validation_fraction
+        )
         self.sample_rate = sample_rate
-        self.split = split
         self.obs_ratios = obs_ratios
         self.pred_ratios = pred_ratios
         self.train_obs_ratios = train_obs_ratios
         self.augment = augment
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.num_workers = num_workers
-        self.seed = seed
-        self.validation_fraction = validation_fraction
         self.limit_test_videos = limit_test_videos
-        self._check_settings()
+        check_ratios("obs_ratios", obs_ratios)
+        check_ratios("train_obs_ratios", train_obs_ratios)
+        check_ratios("pred_ratios", pred_ratios, FUTURE_RATIO)
+        self._check_least(1, "sample_rate", "limit_test_videos")
 
     @staticmethod
     @abstractmethod
@@ -95,34 +88,7 @@ class DenseDataModule(LightningDataModule, ABC):
     @cached_property
     def store(self) -> FeatureStore:
         """The data file, opened when first needed."""
-        command = f"anticipate prepare {self.dataset}{self.prepare_options} --output {self.path}"
-        store = FeatureStore(self.path, make_with=command)
-        if store.dataset != self.dataset:
-            raise DataError(
-                f"{self.path} holds the data set '{store.dataset}', but {type(self).__name__} "
-                f"reads '{self.dataset}': name another file (path) or another data class"
-            )
-        return store
-
-    @property
-    def feature_dim(self) -> int:
-        """Width of a feature vector."""
-        return self.store.feature_dim
-
-    @property
-    def num_classes(self) -> int:
-        """Number of action classes."""
-        return self.store.num_classes
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """Name of each class, in the order of the class ids."""
-        return self.store.classes
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the features were made from the labels, so that no score is a result."""
-        return self.store.synthetic
+        return self._open(FeatureStore)
 
     @cached_property
     def val_videos(self) -> tuple[str, ...]:
@@ -188,11 +154,11 @@ class DenseDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> list[DataLoader]:
         """Return a loader of held-out training videos; none when nothing is held out."""
-        return [self._evaluation_loader(self.val_dataset)] if self.val_videos else []
+        return [self._scoring_loader(self.val_dataset)] if self.val_videos else []
 
     def test_dataloader(self) -> DataLoader:
         """Return a loader of the test videos at each observation ratio."""
-        return self._evaluation_loader(self.test_dataset)
+        return self._scoring_loader(self.test_dataset)
 
     predict_dataloader = test_dataloader
 
@@ -200,39 +166,8 @@ class DenseDataModule(LightningDataModule, ABC):
         rate = self.sample_rate
         return DenseDataset(self.store, videos, self.obs_ratios, rate, whole_videos=True)
 
-    def _evaluation_loader(self, dataset: DenseDataset) -> DataLoader:
-        order = evaluation_order(dataset.lengths, *self._process())
-        return self._loader(dataset, sampler=order, batch_size=self.eval_batch_size)
-
-    def _loader(self, dataset: DenseDataset, **batching: Any) -> DataLoader:
-        return DataLoader(
-            dataset,
-            collate_fn=collate_dense,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            **batching,
-        )
-
-    def _process(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
-
-    def _check_settings(self) -> None:
-        check_ratios("obs_ratios", self.obs_ratios)
-        check_ratios("train_obs_ratios", self.train_obs_ratios)
-        check_ratios("pred_ratios", self.pred_ratios, FUTURE_RATIO)
-        if not 0.0 <= self.validation_fraction < 1.0:
-            raise ConfigError(f"validation_fraction is {self.validation_fraction}: expected [0, 1)")
-        for setting in ("sample_rate", "batch_size", "eval_batch_size", "limit_test_videos"):
-            self._check_least(setting, 1)
-        for setting in ("num_workers", "seed"):
-            self._check_least(setting, 0)
-
-    def _check_least(self, setting: str, least: int) -> None:
-        value = getattr(self, setting)
-        if value is not None and value < least:
-            raise ConfigError(f"{setting} is {value}: expected {least} or more")
+    def _scoring_loader(self, dataset: DenseDataset) -> DataLoader:
+        return self._evaluation_loader(dataset, evaluation_order(dataset.lengths, *self._process()))
 
 
 def _fit_videos(data: DenseDataModule) -> str:

@@ -1,5 +1,6 @@
 """Annotated segments of one part of a short-term data set, column by column."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,8 +42,8 @@ class SegmentTable(NamedTuple):
         Args:
             rows: Positions of the segments to keep, in the order wanted.
         """
-        names = ([column[row] for row in rows.tolist()] for column in self[:2])
-        segment_ids, video_ids = map(tuple, names)
+        segment_ids = tuple(self.segment_ids[row] for row in rows.tolist())
+        video_ids = tuple(self.video_ids[row] for row in rows.tolist())
         return SegmentTable(segment_ids, video_ids, *(column[rows] for column in self.numbers))
 
     def by_video(self) -> dict[str, Int[np.ndarray, " own"]]:
@@ -51,3 +52,15 @@ class SegmentTable(NamedTuple):
         for row, video_id in enumerate(self.video_ids):
             rows.setdefault(video_id, []).append(row)
         return {video_id: np.array(own) for video_id, own in rows.items()}
+
+
+def joined(tables: Sequence[SegmentTable]) -> SegmentTable:
+    """Return the segments of several tables, one table after the other.
+
+    Args:
+        tables: At least one table.
+    """
+    segment_ids = tuple(name for table in tables for name in table.segment_ids)
+    video_ids = tuple(name for table in tables for name in table.video_ids)
+    columns = zip(*(table.numbers for table in tables), strict=True)
+    return SegmentTable(segment_ids, video_ids, *map(np.concatenate, columns))

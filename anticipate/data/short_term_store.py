@@ -104,8 +104,8 @@ class ShortTermStore(DataFile):
                 f"{self.path}: split {k} has no part '{part}', only {', '.join(parts)}"
             )
         columns = self._file["splits"][str(k)][part]
-        names = (tuple(columns[name].asstr()[:]) for name in ("id", "video"))
-        return SegmentTable(*names, *(columns[name][:] for name in NUMBERS))
+        segment_ids, video_ids = (tuple(columns[name].asstr()[:]) for name in ("id", "video"))
+        return SegmentTable(segment_ids, video_ids, *(columns[name][:] for name in NUMBERS))
 
     def num_frames(self, video_id: str) -> int:
         """Return the length of a video at the annotation rate, which is its last frame."""

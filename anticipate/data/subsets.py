@@ -39,5 +39,15 @@ def spread(video_ids: tuple[str, ...], limit: int | None) -> tuple[str, ...]:
         limit: Videos to keep; all when None or when there are fewer.
     """
     ordered = sorted(video_ids)
-    count = len(ordered) if limit is None else min(limit, len(ordered))
-    return tuple(ordered[position * len(ordered) // count] for position in range(count))
+    return tuple(ordered[position] for position in spread_positions(len(ordered), limit))
+
+
+def spread_positions(total: int, limit: int | None) -> tuple[int, ...]:
+    """Choose positions at even distances from a list.
+
+    Args:
+        total: Length of the list.
+        limit: Positions to keep; all when None or when there are fewer.
+    """
+    count = total if limit is None else min(limit, total)
+    return tuple(position * total // count for position in range(count))

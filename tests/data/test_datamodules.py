@@ -280,8 +280,12 @@ def test_data_classes_are_listed_and_nothing_else_is_invented():
     assert {getattr(anticipate.data, name).__name__ for name in anticipate.data.__all__} == {
         "Assembly101",
         "Breakfast",
+        "EgteaGaze",
+        "EpicKitchens100",
+        "EpicKitchens55",
         "Salads50",
         "Synthetic",
+        "SyntheticActions",
     }
     with pytest.raises(AttributeError, match="no attribute 'Breakfst'"):
         anticipate.data.Breakfst  # noqa: B018

@@ -2,18 +2,23 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from anticipate.data.prepare.release import FeatureSource, LabelledVideo, Release
+from anticipate.data.prepare.short_term_release import RecordedVideo, RowSource, ShortTermRelease
+from anticipate.data.prepare.short_term_writer import FeatureFormat, ShortTermWriter
 from anticipate.data.prepare.writer import Header, StoreWriter
 from anticipate.errors import DataError
+
+Video = TypeVar("Video", LabelledVideo, RecordedVideo)
 
 
 class Storage(NamedTuple):
@@ -21,16 +26,23 @@ class Storage(NamedTuple):
 
     path: Path
     dtype: Literal["float16", "float32"] = "float32"
-    stride: int = 1
     workers: int = 1
     overwrite: bool = False
 
 
-def write_release(release: Release, source: FeatureSource, storage: Storage) -> None:
-    """Write the data file of a release.
+def write_release(
+    release: Release, source: FeatureSource, storage: Storage, stride: int = 1
+) -> None:
+    """Write the data file of a dense release.
 
     At most one block per worker waits for the writer, so that memory stays small however long the
     videos are; videos are written in the order of the release whatever the number of workers.
+
+    Args:
+        release: The annotation.
+        source: The features.
+        storage: How and where to write.
+        stride: Frames from one stored row to the next.
 
     Raises:
         DataError: The file exists, the disk is full, or features are missing or damaged.
@@ -39,7 +51,7 @@ def write_release(release: Release, source: FeatureSource, storage: Storage) -> 
         dataset=release.dataset,
         kind="dense",
         fps=release.fps,
-        stride=storage.stride,
+        stride=stride,
         feature_dim=source.feature_dim,
         dtype=storage.dtype,
         synthetic=source.synthetic,
@@ -49,20 +61,54 @@ def write_release(release: Release, source: FeatureSource, storage: Storage) -> 
     recipe = _fingerprint(release, source)
     with StoreWriter(storage.path, header, recipe, storage.overwrite) as writer:
         missing = [video for video in release.videos if not writer.has(video.video_id)]
-        streams = (_stored(source, video, storage.dtype) for video in missing)
-        with _progress() as progress, ThreadPoolExecutor(storage.workers) as pool:
-            task = progress.add_task(
-                f"preparing {release.dataset}",
-                total=len(release.videos),
-                completed=len(release.videos) - len(missing),
+        done = len(release.videos) - len(missing)
+        for video, blocks in _streams(release.dataset, missing, source.rows, storage, done):
+            writer.add_video(
+                video.video_id, video.labels, blocks, video.activity, video.num_feature_frames
             )
-            ready = read_ahead(streams, pool, storage.workers)
-            for video, blocks in zip(missing, ready, strict=True):
-                writer.add_video(
-                    video.video_id, video.labels, blocks, video.activity, video.num_feature_frames
-                )
-                progress.advance(task)
         writer.finish(release.splits, {**release.notes, **source.describe()})
+
+
+def write_short_term(
+    release: ShortTermRelease, source: RowSource, storage: Storage, feature_fps: Fraction
+) -> None:
+    """Write the data file of a short-term release, as `write_release` does for dense ones.
+
+    Args:
+        release: The annotation.
+        source: The features.
+        storage: How and where to write.
+        feature_fps: Rows per second.
+
+    Raises:
+        DataError: The file exists, the disk is full, or features are damaged.
+    """
+    features = FeatureFormat(feature_fps, source.feature_dim, storage.dtype, source.synthetic)
+    recipe = _short_term_fingerprint(release, source)
+    with ShortTermWriter(storage.path, release, features, recipe, storage.overwrite) as writer:
+        missing = [video for video in release.videos if not writer.has(video.video_id)]
+        done = len(release.videos) - len(missing)
+        for video, blocks in _streams(release.dataset, missing, source.rows, storage, done):
+            writer.add_video(video, blocks)
+        writer.finish({**release.notes, **source.describe()})
+
+
+def _streams(
+    dataset: str,
+    videos: Sequence[Video],
+    rows_of: Callable[[Video], Iterator[np.ndarray]],
+    storage: Storage,
+    num_done: int,
+) -> Iterator[tuple[Video, Iterator[np.ndarray]]]:
+    """Yield each video with its blocks of features in the stored type, and show how far it is."""
+    streams = (_stored(rows_of(video), video.video_id, storage.dtype) for video in videos)
+    with _progress() as progress, ThreadPoolExecutor(storage.workers) as pool:
+        task = progress.add_task(
+            f"preparing {dataset}", total=num_done + len(videos), completed=num_done
+        )
+        for video, blocks in zip(videos, read_ahead(streams, pool, storage.workers), strict=True):
+            yield video, blocks
+            progress.advance(task)
 
 
 def read_ahead(
@@ -92,19 +138,19 @@ def _drain(
 
 
 def _stored(
-    source: FeatureSource, video: LabelledVideo, dtype: Literal["float16", "float32"]
+    rows: Iterator[np.ndarray], video_id: str, dtype: Literal["float16", "float32"]
 ) -> Iterator[np.ndarray]:
     """Convert blocks to the stored type.
 
     Raises:
         DataError: A value is not finite in that type.
     """
-    for block in source.rows(video):
+    for block in rows:
         with np.errstate(over="ignore"):
             stored = block.astype(dtype)
         if not np.isfinite(stored).all():
             raise DataError(
-                f"features of '{video.video_id}' reach {np.abs(block).max():.3g}, beyond {dtype}; "
+                f"features of '{video_id}' reach {np.abs(block).max():.3g}, beyond {dtype}; "
                 f"use --dtype float32"
             )
         yield stored
@@ -115,6 +161,16 @@ def _fingerprint(release: Release, source: FeatureSource) -> str:
     for video in release.videos:
         digest.update(repr((video.video_id, video.activity, video.num_feature_frames)).encode())
         digest.update(np.ascontiguousarray(video.labels).data)
+    return digest.hexdigest()
+
+
+def _short_term_fingerprint(release: ShortTermRelease, source: RowSource) -> str:
+    everything = (source.fingerprint(), release.vocabulary, release.videos, release.subsets)
+    digest = hashlib.sha256(repr((everything, release.class_subsets)).encode())
+    for k, parts in release.splits.items():
+        for part, segments in parts.items():
+            digest.update(repr((k, part, segments.segment_ids, segments.video_ids)).encode())
+            digest.update(np.stack(segments.numbers).data)
     return digest.hexdigest()
 
 

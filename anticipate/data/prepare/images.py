@@ -1,8 +1,6 @@
 """Features in the official LMDBs of Assembly101: one database per view, one value per image."""
 
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +8,7 @@ import lmdb
 import numpy as np
 from jaxtyping import Float32
 
+from anticipate.data.prepare.databases import database_state, decode_row, reading
 from anticipate.data.prepare.release import LabelledVideo
 from anticipate.errors import DataError
 
@@ -35,7 +34,7 @@ class ImageSequence(NamedTuple):
 
 def count_images(images: ImageSequence, num_frames: int) -> int:
     """Return how many of `num_frames` frames have features; they are a prefix."""
-    with _transaction(images.database) as transaction:
+    with reading(images.database) as transaction:
         low, high = 0, num_frames
         while low < high:
             middle = (low + high) // 2
@@ -70,8 +69,8 @@ class ImageFeatures:
 
     def fingerprint(self) -> str:
         """Return names, sizes and times of change of all databases."""
-        files = sorted({images.database / "data.mdb" for images in self._sequences.values()})
-        states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        databases = sorted({images.database for images in self._sequences.values()})
+        states = [database_state(database) for database in databases]
         return repr((self.feature_dim, self._stride, states))
 
     def rows(self, video: LabelledVideo) -> Iterator[Float32[np.ndarray, "rows feature"]]:
@@ -85,52 +84,16 @@ class ImageFeatures:
         block = max(1, _BLOCK_BYTES // (4 * self.feature_dim))
         for start in range(0, len(frames), block):
             # a database is closed after each block, so that the pages it has read are freed
-            with _transaction(images.database) as transaction:
+            with reading(images.database) as transaction:
                 keys = [images.key(frame) for frame in frames[start : start + block]]
-                rows = [self._row(transaction.get(key), images.database, key) for key in keys]
+                rows = [_row(transaction, images.database, key, self.feature_dim) for key in keys]
             yield np.stack(rows)
 
-    def _row(
-        self, value: bytes | memoryview | None, database: Path, key: bytes
-    ) -> Float32[np.ndarray, " feature"]:
-        where = f"{database}: '{key.decode()}'"
-        if value is None:
-            raise DataError(f"{where} is missing, though later images are there")
-        if len(value) != 4 * self.feature_dim:
-            raise DataError(
-                f"{where} has {len(value)} bytes, expected {self.feature_dim} float32 values; give "
-                f"another width with --feature-dim"
-            )
-        row = np.frombuffer(value, "<f4")
-        if not np.isfinite(row).all():
-            raise DataError(f"{where} holds NaN or infinity")
-        return row
 
-
-_open: dict[Path, tuple[lmdb.Environment, int]] = {}
-_lock = threading.Lock()
-
-
-@contextmanager
-def _transaction(database: Path) -> Iterator[lmdb.Transaction]:
-    """Read a database; threads share it, as a process may open a database only once."""
-    with _lock:
-        environment, users = _open.get(database) or (_environment(database), 0)
-        _open[database] = (environment, users + 1)
-    try:
-        with environment.begin() as transaction:
-            yield transaction
-    finally:
-        with _lock:
-            environment, users = _open.pop(database)
-            if users > 1:
-                _open[database] = (environment, users - 1)
-            else:
-                environment.close()
-
-
-def _environment(database: Path) -> lmdb.Environment:
-    try:
-        return lmdb.open(str(database), readonly=True, lock=False, readahead=False)
-    except lmdb.Error as error:
-        raise DataError(f"{database}: not a readable LMDB ({error})") from error
+def _row(
+    transaction: lmdb.Transaction, database: Path, key: bytes, feature_dim: int
+) -> Float32[np.ndarray, " feature"]:
+    where, value = f"{database}: '{key.decode()}'", transaction.get(key)
+    if value is None:
+        raise DataError(f"{where} is missing, though later images are there")
+    return decode_row(value, feature_dim, where)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anticipate.data.prepare.options import add_stride
 from anticipate.data.prepare.release import FeatureSource, LabelledVideo, Release
 from anticipate.data.prepare.synthesis import seeded_generator, synthesized
 from anticipate.errors import ConfigError
@@ -131,6 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--videos", type=int, default=NUM_VIDEOS, help="number of videos (default: %(default)s)"
     )
+    add_stride(parser)
     parser.set_defaults(feature_dim=FEATURE_DIM)
 
 
