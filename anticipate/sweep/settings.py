@@ -37,6 +37,9 @@ class SettingsReader(AnticipateCLI):
     def _set_seed(self) -> None:
         """Leave random numbers as they are."""
 
+    def before_instantiate_classes(self) -> None:
+        """Compare nothing."""
+
     def instantiate_classes(self) -> None:
         """Build nothing."""
 
