@@ -1,5 +1,6 @@
 """A run from its checkpoint alone: the settings stored beside it make its model and data again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ from anticipate.errors import CheckpointError
 from anticipate.training import AnticipateCLI, command_line
 
 
-def load_run(ckpt: Path, data: Path | None = None) -> tuple[LightningModule, LightningDataModule]:
+def load_run(
+    ckpt: Path, data: Path | None = None, settings: Sequence[str] = ()
+) -> tuple[LightningModule, LightningDataModule]:
     """Return the model of a checkpoint, ready for evaluation on the CPU, and its data.
 
     Args:
         ckpt: Checkpoint in a run folder, or with a `config.yaml` beside it.
         data: Data file to read instead of the one named in the settings.
+        settings: More settings, as on the command line; they replace those of the run.
 
     Raises:
         CheckpointError: No checkpoint, a damaged one, or none of its settings.
@@ -24,7 +28,7 @@ def load_run(ckpt: Path, data: Path | None = None) -> tuple[LightningModule, Lig
     if not ckpt.is_file():
         raise CheckpointError(f"no checkpoint {ckpt}: train first with anticipate fit")
     file = [] if data is None else [f"--data.path={data}"]
-    run = command_line(_Builder, ["test", "--config", str(settings_file(ckpt)), *file])
+    run = command_line(_Builder, ["test", "--config", str(settings_file(ckpt)), *file, *settings])
     load_weights(ckpt, run.model)
     return run.model.eval(), run.datamodule
 
