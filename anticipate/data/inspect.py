@@ -9,10 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from anticipate.console import CommandParser, print_json
+from anticipate.data.data_file import DataFile
+from anticipate.data.short_term_store import ShortTermStore
 from anticipate.data.store import FeatureStore
 from anticipate.errors import DataError
 
 _NAMED = 3  # damaged arrays named in an error
+_SEVERAL_SPLITS = ("egtea",)
+"""Short-term data sets whose release has more than one split."""
+
+Document = dict[str, Any]
 
 
 def main(argv: list[str]) -> None:
@@ -25,7 +31,7 @@ def main(argv: list[str]) -> None:
         DataError: The file cannot be read, or `--verify` found damage.
     """
     arguments = _parser().parse_args(argv[1:])
-    with FeatureStore(arguments.file) as store:
+    with _reader(arguments.file) as store:
         document = describe(store)
         if arguments.verify:
             _verify(store)
@@ -36,8 +42,9 @@ def main(argv: list[str]) -> None:
         _print_table(document, arguments.file)
 
 
-def describe(store: FeatureStore) -> dict[str, Any]:
+def describe(store: FeatureStore | ShortTermStore) -> Document:
     """Return the facts of a data file as one JSON document."""
+    own = _describe_dense(store) if isinstance(store, FeatureStore) else _describe_short_term(store)
     return {
         "dataset": store.dataset,
         "num_videos": len(store.video_ids),
@@ -46,18 +53,41 @@ def describe(store: FeatureStore) -> dict[str, Any]:
         "feature_dim": store.feature_dim,
         "dtype": store.dtype,
         "fps": store.fps,
-        "stride": store.stride,
+        **own,
         "synthetic": store.synthetic,
         "source": store.source,
-        "splits": {
-            k: {part: len(video_ids) for part, video_ids in parts.items()}
-            for k, parts in store.splits.items()
-        },
         "notes": store.notes,
     }
 
 
-def _verify(store: FeatureStore) -> None:
+def _describe_dense(store: FeatureStore) -> Document:
+    """Tell the stored frames, and the videos of each part."""
+    splits = {
+        k: {part: len(video_ids) for part, video_ids in parts.items()}
+        for k, parts in store.splits.items()
+    }
+    return {"stride": store.stride, "splits": splits}
+
+
+def _describe_short_term(store: ShortTermStore) -> Document:
+    """Tell the stored rows per second, the label spaces, and the segments of each part."""
+    splits = store.num_rows
+    (only, *_) = splits.values()
+    return {
+        "feature_fps": float(store.feature_fps),
+        "num_actions": store.num_classes,
+        "num_verbs": len(store.verbs),
+        "num_nouns": len(store.nouns),
+        "splits": splits if store.dataset in _SEVERAL_SPLITS else only,
+    }
+
+
+def _reader(path: Path) -> FeatureStore | ShortTermStore:
+    with DataFile(path) as file:
+        return FeatureStore(path) if file.kind == "dense" else ShortTermStore(path)
+
+
+def _verify(store: DataFile) -> None:
     damaged = store.verify()
     if damaged:
         more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
@@ -67,28 +97,41 @@ def _verify(store: FeatureStore) -> None:
         )
 
 
-def _print_table(document: dict[str, Any], path: Path) -> None:
+def _print_table(document: Document, path: Path) -> None:
     table = Table("what", "found", title=str(path))
+    for what, found in _facts(document).items():
+        table.add_row(what, found)
+    for k, parts in _parts(document["splits"]).items():
+        table.add_row(k, ", ".join(f"{count:,} {part}" for part, count in parts.items()))
+    for name, value in document["notes"].items():
+        table.add_row(name.replace("_", " "), json.dumps(value).strip('"'))
+    if "verified" in document:
+        table.add_row("checksums", "all match")
+    Console().print(table)
+
+
+def _facts(document: Document) -> dict[str, str]:
     features = "synthetic features, made from the labels" if document["synthetic"] else "features"
     seconds = document["num_frames"] / document["fps"]
-    rows = {
+    classes, stored = f"{document['num_classes']:,}", f"every {document.get('stride')}. frame"
+    if "num_verbs" in document:
+        stored = f"{document['feature_fps']:g} per second"
+        classes += f" actions of {document['num_verbs']} verbs and {document['num_nouns']} nouns"
+    return {
         "data set": f"{document['dataset']}, from {document['source']}",
         "videos": f"{document['num_videos']:,}",
         "frames": f"{document['num_frames']:,} at {document['fps']} per second, "
         f"{seconds / 3600:.1f} hours",
-        "classes": f"{document['num_classes']}",
-        "features": f"{document['feature_dim']} {features}; {document['dtype']}, every "
-        f"{document['stride']}. frame",
+        "classes": classes,
+        "features": f"{document['feature_dim']} {features}; {document['dtype']}, {stored}",
     }
-    for k, parts in document["splits"].items():
-        rows[f"split {k}"] = ", ".join(f"{count:,} {part}" for part, count in parts.items())
-    for name, value in document["notes"].items():
-        rows[name.replace("_", " ")] = json.dumps(value).strip('"')
-    if "verified" in document:
-        rows["checksums"] = "all match"
-    for what, found in rows.items():
-        table.add_row(what, found)
-    Console().print(table)
+
+
+def _parts(splits: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Return sizes of parts by what the table calls the split."""
+    if any(isinstance(count, int) for count in splits.values()):
+        return {"segments": splits}
+    return {f"split {k}": parts for k, parts in splits.items()}
 
 
 def _parser() -> argparse.ArgumentParser:
