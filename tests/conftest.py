@@ -1,10 +1,17 @@
 """Fixtures that several parts of the tests need."""
 
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from anticipate.data.prepare import main
+from anticipate.data.prepare.short_term_release import RecordedVideo, ShortTermRelease, Vocabulary
+from anticipate.data.prepare.short_term_writer import FeatureFormat, ShortTermWriter
+from anticipate.data.segment_table import SegmentTable
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +20,80 @@ def synthetic_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "synthetic.h5"
     main(["prepare", "synthetic", "--output", str(path), "--videos", "24", "--feature-dim", "16"])
     return path
+
+
+LABEL_SPACES = {"ek100": (97, 300), "ek55": (125, 352), "egtea": (19, 51)}
+"""Number of verbs and nouns of the short-term data sets."""
+
+
+def _segments(prefix: str, num_rows: int, actions: np.ndarray, pairs: np.ndarray) -> SegmentTable:
+    starts = 31 + 40 * np.arange(num_rows, dtype=np.int32)
+    labels = np.full((num_rows, 2), -1) if actions[0] < 0 else pairs[actions]
+    return SegmentTable(
+        tuple(f"{prefix}{number}" for number in range(num_rows)),
+        ("P01_01",) * num_rows,
+        starts,
+        starts + 30,
+        *(column.astype(np.int32) for column in (*labels.T, actions)),
+    )
+
+
+@pytest.fixture(scope="session")
+def short_term_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Write small short-term data files: 120 actions, 60 validation rows, 8 test rows, no pixels.
+
+    Rows are `v<k>_<number>` and `t_<number>` (numbers alone in ek55); every third validation row is
+    unseen, actions below 40 are tail and many-shot, and the first five test rows are seen ones.
+    """
+    folder = tmp_path_factory.mktemp("short_term")
+
+    @cache
+    def write(dataset: str) -> Path:
+        random = np.random.default_rng(0)
+        num_verbs, num_nouns = LABEL_SPACES[dataset]
+        verbs, nouns = np.arange(120) % (num_verbs - 3), np.arange(120) % (num_nouns - 7)
+        pairs = np.stack([verbs, nouns], axis=1)
+        names = tuple(
+            tuple(f"{kind}{number}" for number in range(size))
+            for kind, size in (("act", 120), ("verb", num_verbs), ("noun", num_nouns))
+        )
+        splits = {}
+        for k in ("1", "2", "3")[: 3 if dataset == "egtea" else 1]:
+            first, last = ("1", "9") if dataset == "ek55" else (f"v{k}_", "t_")
+            drawn = random.integers(120, size=60)
+            splits[k] = {
+                "train": _segments(f"{first}000", 5, drawn[:5], pairs),
+                "validation": _segments(first, 60, drawn, pairs),
+                "test": _segments(last, 8, np.full(8, -1), pairs),
+            }
+        validation, test = splits["1"]["validation"], splits["1"]["test"].segment_ids
+        tail = [
+            name
+            for name, action in zip(validation.segment_ids, validation.actions, strict=True)
+            if action < 40
+        ]
+        release = ShortTermRelease(
+            dataset,
+            Vocabulary(*names, tuple(map(tuple, pairs.tolist()))),
+            (RecordedVideo("P01_01", 2500, "P01"),),
+            splits,
+            "made up",
+            subsets={
+                "unseen": validation.segment_ids[::3],
+                "test_seen": test[:5],
+                "test_unseen": test[5:],
+                **{f"tail_{task}": tail for task in ("verb", "noun", "action")},
+            },
+            class_subsets={
+                f"many_shot_{task}": range(min(40, size))
+                for task, size in (("verb", num_verbs), ("noun", num_nouns), ("action", 120))
+            },
+        )
+        path = folder / f"{dataset}.h5"
+        layout = FeatureFormat(Fraction(1), 2, "float32", True)
+        with ShortTermWriter(path, release, layout, recipe="tests") as writer:
+            writer.add_video(release.videos[0], [np.zeros((84, 2), np.float32)])
+            writer.finish(notes={})
+        return path
+
+    return write

@@ -18,7 +18,8 @@ def time_to_action(
     Returns:
         Seconds; 0 where the action is never foreseen.
 
-    >>> time_to_action(np.array([[False, False], [True, False], [False, False]]), (1.5, 1, 0.5))
-    array([1., 0.])
+    >>> hits = np.array([[False, False], [True, False], [False, False]])
+    >>> time_to_action(hits, (1.5, 1.0, 0.5)).tolist()
+    [1.0, 0.0]
     """
     return (hits * np.asarray(times, np.float64)[:, None]).max(0)

@@ -8,6 +8,8 @@ from anticipate.console import CommandParser
 SCORERS = {
     "dense": "forecasts over long videos (Breakfast, 50Salads, Assembly101): MoC by horizon",
     "short-term": "the next action (EPIC-Kitchens, EGTEA Gaze+): class-mean recalls, accuracies",
+    "time-to-action": "how early the next action is foreseen, from predictions at several times",
+    "gap": "the differences between two results, or between seen and unseen participants of one",
 }
 """What can be scored, whose module is of that name in this package, and its line in the help."""
 

@@ -2,6 +2,7 @@
 
 import warnings
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import torch
@@ -36,8 +37,15 @@ def add_arguments(parser: CommandParser) -> None:
     )
 
 
-def add_row_arguments(parser: CommandParser) -> None:
-    """Declare the options that say which rows are scored, and how the result is printed."""
+def add_row_arguments(
+    parser: CommandParser, missing: Sequence[Missing] = get_args(Missing)
+) -> None:
+    """Declare the options that say which rows are scored, and how the result is printed.
+
+    Args:
+        parser: The parser of the command.
+        missing: What may become of rows without predictions.
+    """
     parser.add_argument("--data", required=True, metavar="FILE.h5", help="the prepared data file")
     parser.add_argument(
         "--split",
@@ -47,9 +55,10 @@ def add_row_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument(
         "--missing",
-        choices=get_args(Missing),
+        choices=missing,
         default="error",
-        help="a row without predictions is an error, left out, or scored as zeros (default: error)",
+        help="what becomes of rows without predictions; zero: all their scores are 0 "
+        "(default: error)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
