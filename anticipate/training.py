@@ -16,7 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from anticipate import __version__
 from anticipate.callbacks.efficiency import Efficiency
 from anticipate.callbacks.epoch_lines import EpochLines
-from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
+from anticipate.callbacks.expert_usage import ExpertUsage
+from anticipate.callbacks.figures import ForecastFigures
 from anticipate.callbacks.results import DenseResults
 from anticipate.callbacks.run_files import PredictionsFile, SaveRunConfig, refuse_existing_run
 from anticipate.checkpoints import check_fits

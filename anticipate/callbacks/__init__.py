@@ -1,6 +1,7 @@
 """What happens around training and testing: figures, results and the files of a run."""
 
-from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
+from anticipate.callbacks.expert_usage import ExpertUsage
+from anticipate.callbacks.figures import ForecastFigures
 from anticipate.callbacks.results import DenseResults
 from anticipate.callbacks.run_files import PredictionsFile
 

@@ -1,4 +1,4 @@
-"""Figures of a run: forecasts as timelines and the use of experts, in TensorBoard and as files."""
+"""Forecasts of a run as timelines, in TensorBoard and as files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,25 +7,25 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from jaxtyping import Float
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
+from anticipate.callbacks.drawing import add_figure, check_count, data_of, note, writers
 from anticipate.data.buckets import Draw
 from anticipate.data.datamodule import DenseDataModule
 from anticipate.data.dense import DenseDataset, collate_dense
 from anticipate.data.horizons import observed_frames, target_frames
 from anticipate.data.subsets import spread
-from anticipate.errors import ConfigError
 from anticipate.models.dense import DenseAnticipator
-from anticipate.models.diffusion import DiffusionAnticipator
-from anticipate.nn.denoiser import DenoiserOutput
-from anticipate.nn.mixture import expert_usage
 from anticipate.report import figures
+from anticipate.report.saved_figures import (
+    TRUTH,
+    Timeline,
+    timeline_name,
+    write_timeline,
+)
 from anticipate.types import DenseBatch, Forecast
 
 
@@ -34,7 +34,7 @@ class ForecastFigures(Callback):
 
     While training, TensorBoard gets videos that are held out for validation or, when there are
     none, training videos; never test videos. A test draws test videos at every observation ratio,
-    also into `figures/` of the run folder.
+    also into `figures/` of the run folder, as pictures and as JSON that reports draw anew.
 
     Args:
         num_videos: Videos to draw.
@@ -46,9 +46,9 @@ class ForecastFigures(Callback):
     """
 
     def __init__(self, num_videos: int = 2, num_samples: int = 3, every_n_epochs: int = 10) -> None:
-        _check_count("num_videos", num_videos)
-        _check_count("num_samples", num_samples)
-        _check_count("every_n_epochs", every_n_epochs)
+        check_count("num_videos", num_videos)
+        check_count("num_samples", num_samples)
+        check_count("every_n_epochs", every_n_epochs)
         self.num_videos, self.num_samples = num_videos, num_samples
         self.every_n_epochs = every_n_epochs
         self._test_videos: tuple[str, ...] = ()
@@ -57,15 +57,15 @@ class ForecastFigures(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the timelines of the epoch to TensorBoard."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if not (due and trainer.is_global_zero and _writers(trainer)):
+        if not (due and trainer.is_global_zero and writers(trainer)):
             return
         if not isinstance(pl_module, DenseAnticipator):
             return
-        batch = self._training_batch(_data(trainer))
+        batch = self._training_batch(data_of(trainer))
         forecast = _forecast(trainer, pl_module, batch)
         for row, video_id in enumerate(batch.video_ids):
-            figure = self._timeline(_data(trainer), batch, forecast, row)
-            _add_figure(trainer, f"forecast/{video_id}", figure)
+            timeline = self._timeline(data_of(trainer), batch, forecast, row)
+            add_figure(trainer, f"forecast/{video_id}", _draw(timeline, data_of(trainer)))
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the videos and the folder."""
@@ -73,7 +73,7 @@ class ForecastFigures(Callback):
         log_dir = trainer.log_dir if trainer.loggers else None
         self._folder = Path(log_dir) / "figures" if log_dir else None
         drawn = self._folder is not None and isinstance(pl_module, DenseAnticipator)
-        self._test_videos = spread(_data(trainer).test_videos, self.num_videos) if drawn else ()
+        self._test_videos = spread(data_of(trainer).test_videos, self.num_videos) if drawn else ()
 
     def on_test_batch_end(
         self,
@@ -87,14 +87,18 @@ class ForecastFigures(Callback):
         """Draw the chosen videos of the batch; each is in the batches of one process."""
         for row, video_id in enumerate(batch.video_ids if self._test_videos else ()):
             if video_id in self._test_videos:
-                figure = self._timeline(_data(trainer), batch, outputs["forecast"], row)
-                self._save(trainer, figure, f"{video_id}_obs{batch.obs_ratios[row]}")
+                timeline = self._timeline(data_of(trainer), batch, outputs["forecast"], row)
+                self._save(trainer, timeline)
 
-    def _save(self, trainer: pl.Trainer, figure: Any, name: str) -> None:
+    def _save(self, trainer: pl.Trainer, timeline: Timeline) -> None:
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self._folder / f"timeline_{name.replace('/', '_')}.png")
-        _add_figure(trainer, f"forecast_test/{name}", figure)
+        figure = _draw(timeline, data_of(trainer))
+        name = timeline_name(timeline.video_id, timeline.obs_ratio)
+        figure.savefig(self._folder / f"{name}.png")
+        write_timeline(self._folder, timeline)
+        tag = f"forecast_test/{timeline.video_id}_obs{timeline.obs_ratio}"
+        add_figure(trainer, tag, figure)
 
     def _training_batch(self, data: DenseDataModule) -> DenseBatch:
         videos = spread(data.val_videos or data.train_videos, self.num_videos)
@@ -105,106 +109,27 @@ class ForecastFigures(Callback):
 
     def _timeline(
         self, data: DenseDataModule, batch: DenseBatch, forecast: Forecast, row: int
-    ) -> Any:
+    ) -> Timeline:
         video_id, ratio = batch.video_ids[row], batch.obs_ratios[row]
         num_frames = int(batch.num_frames[row])
         end = target_frames(num_frames, ratio)
-        rows = {"ground truth": batch.frame_targets[row, :end].cpu().numpy()}
+        rows = {TRUTH: batch.frame_targets[row, :end].cpu().numpy()}
         for index, preds in enumerate(forecast.preds[: self.num_samples, row, :end].cpu()):
             rows[f"sample {index + 1}"] = preds.numpy()
-        part = " (training video)" if video_id in data.train_videos else ""
-        return figures.timeline(
-            rows,
-            observed_frames(num_frames, ratio),
-            data.vocabulary,
-            data.store.fps,
-            f"{video_id}{part}, {100 * ratio:g} % observed",
-            _note(data),
-        )
+        observed = observed_frames(num_frames, ratio)
+        return Timeline(video_id, ratio, observed, float(data.store.fps), data.vocabulary, rows)
 
 
-class ExpertUsage(Callback):
-    """Draws how often the routers of each mixture block choose each expert in training.
-
-    Args:
-        every_n_epochs: Epochs of training from one drawing to the next; only these are counted.
-
-    Raises:
-        ConfigError: A count below 1.
-    """
-
-    def __init__(self, every_n_epochs: int = 1) -> None:
-        _check_count("every_n_epochs", every_n_epochs)
-        self.every_n_epochs = every_n_epochs
-        self._hook: RemovableHandle | None = None
-        self._counts: Float[Tensor, "blocks routers experts"] | None = None
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to the denoiser in epochs that will be drawn."""
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if due and isinstance(pl_module, DiffusionAnticipator) and trainer.loggers:
-            self._hook = pl_module.denoiser.register_forward_hook(self._count)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the figure of the epoch to TensorBoard."""
-        self._stop_listening()
-        counts, self._counts = self._counts, None
-        if counts is None:
-            return
-        total: Any = trainer.strategy.reduce(counts, reduce_op="sum")
-        if not (trainer.is_global_zero and _writers(trainer)):
-            return
-        usage = (total / total.sum(dim=-1, keepdim=True)).cpu().numpy()
-        title = f"Expert usage in training (%), epoch {trainer.current_epoch + 1}"
-        figure = figures.expert_usage(usage, title, _note(_data(trainer)))
-        _add_figure(trainer, "router/usage", figure)
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Leave nothing behind in the denoiser when training ends early."""
-        self._stop_listening()
-        self._counts = None
-
-    def _count(self, denoiser: nn.Module, inputs: Any, output: DenoiserOutput) -> None:
-        gamma = output.gamma.detach()
-        # Without gradients runs the first pass of self-conditioning, which would count twice.
-        if denoiser.training and torch.is_grad_enabled() and len(gamma):
-            counts = expert_usage(gamma) * gamma.shape[2]
-            self._counts = counts if self._counts is None else self._counts + counts
-
-    def _stop_listening(self) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
-
-
-def _check_count(name: str, count: int) -> None:
-    if count < 1:
-        raise ConfigError(f"{name} is {count}: expected 1 or more")
-
-
-def _data(trainer: pl.Trainer) -> DenseDataModule:
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    if not isinstance(data, DenseDataModule):
-        raise ConfigError(
-            f"figures need the names of classes, but the trainer's data is {type(data).__name__}: "
-            "give it a data module of anticipate.data, or leave the figures out"
-        )
-    return data
-
-
-def _note(data: DenseDataModule) -> str:
-    return "synthetic features" if data.synthetic else ""
-
-
-def _writers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def _add_figure(trainer: pl.Trainer, tag: str, figure: Any) -> None:
-    for logger in _writers(trainer):
-        logger.experiment.add_figure(tag, figure, trainer.global_step)
+def _draw(timeline: Timeline, data: DenseDataModule) -> Any:
+    part = " (training video)" if timeline.video_id in data.train_videos else ""
+    return figures.timeline(
+        timeline.rows,
+        timeline.observed_frames,
+        timeline.classes,
+        timeline.fps,
+        f"{timeline.video_id}{part}, {100 * timeline.obs_ratio:g} % observed",
+        note(data),
+    )
 
 
 def _forecast(trainer: pl.Trainer, model: DenseAnticipator, batch: DenseBatch) -> Forecast:

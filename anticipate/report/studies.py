@@ -120,8 +120,22 @@ STUDIES = (
         ("1", "2", "5", "10", "20", "30"),
         "30",
     ),
-    Study("aga_space", "Probabilities or logits as query and key", "short_term", "", (), ""),
-    Study("aga_perturbation", "Past predictions replaced by noise", "short_term", "", (), "0"),
+    Study(
+        "aga_space",
+        "Query and key: probabilities, logits or the likeliest action",
+        "short_term",
+        "",
+        ("probs_logits", "probs_probs", "logits_logits", "logits_probs", "top1"),
+        "probs_logits",
+    ),
+    Study(
+        "aga_perturbation",
+        "Past predictions replaced by noise",
+        "short_term",
+        "",
+        ("0", "3", "6", "12", "24", "block_12"),
+        "0",
+    ),
 )
 """Every study, in the order of the report."""
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from anticipate.report.figures import (
     FAINT_INK,
@@ -99,6 +100,7 @@ def _draw_rows(axes: Axes, panel: Panel, default: str) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.75)
     axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel(panel.label, fontsize=TEXT_SIZE, color=INK)
     _dress(axes, "x")
 

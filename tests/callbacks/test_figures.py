@@ -12,11 +12,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 from anticipate.callbacks import figures as module
-from anticipate.callbacks.figures import ExpertUsage, ForecastFigures
+from anticipate.callbacks.expert_usage import ExpertUsage
+from anticipate.callbacks.figures import ForecastFigures
 from anticipate.data.synthetic_set import Synthetic
 from anticipate.errors import ConfigError
 from anticipate.models.diffusion import DiffusionAnticipator
 from anticipate.nn.mixant import MixANT
+from anticipate.report.saved_figures import TRUTH, read_timelines, read_usage
 
 PNG_HEAD = b"\x89PNG"
 
@@ -130,7 +132,7 @@ def test_a_test_writes_a_timeline_per_video_and_ratio(synthetic_file, tmp_path):
     data = make_data(synthetic_file, obs_ratios=(0.2, 0.3))
     model = make_model(data)
     make_trainer(tmp_path, [ForecastFigures(2, 2)]).test(model, data, verbose=False)
-    files = sorted((tmp_path / "run" / "figures").iterdir())
+    files = sorted((tmp_path / "run" / "figures").glob("*.png"))
     names = [file.stem.removeprefix("timeline_") for file in files]
     assert len(names) == 4
     assert {name.rpartition("_obs")[0] for name in names} <= set(data.test_videos)
@@ -138,6 +140,36 @@ def test_a_test_writes_a_timeline_per_video_and_ratio(synthetic_file, tmp_path):
     assert all(file.read_bytes()[:4] == PNG_HEAD for file in files)
     assert sorted(image_tags(tmp_path)) == [f"forecast_test/{name}" for name in names]
     assert model.forecasts == -(-len(data.test_dataset) // data.eval_batch_size)
+
+
+def test_a_test_keeps_what_it_drew_for_reports(synthetic_file, tmp_path):
+    data, choices = make_data(synthetic_file), []
+    model = make_model(data)
+    model.denoiser.register_forward_hook(
+        lambda denoiser, inputs, output: choices.append(output.gamma.numpy().argmax(axis=-1))
+    )
+    callbacks = [ForecastFigures(1, 2), ExpertUsage()]
+    make_trainer(tmp_path, callbacks).test(model, data, verbose=False)
+    (timeline,) = read_timelines(tmp_path / "run" / "figures")
+    truth = data.store.labels(timeline.video_id)
+    assert list(timeline.rows) == [TRUTH, "sample 1", "sample 2"]
+    truth = truth[: len(timeline.rows[TRUTH])]
+    np.testing.assert_array_equal(timeline.rows[TRUTH], truth)
+    assert all(timeline.classes[label] == data.vocabulary[label] for label in truth)
+    expected = (np.concatenate(choices, axis=-1)[..., None] == np.arange(3)).mean(axis=2)
+    np.testing.assert_allclose(read_usage(tmp_path / "run" / "figures"), expected, atol=1e-6)
+    assert len(model.denoiser._forward_hooks) == 1
+
+
+def test_forecasts_drawn_between_epochs_do_not_count_as_training(synthetic_file, tmp_path):
+    data = make_data(synthetic_file)
+    usage = {}
+    for name, extra in {"plain": [], "drawn": [ForecastFigures(1, 2, 1)]}.items():
+        callback = ExpertUsage()
+        callback._usage = lambda trainer, name=name, own=callback: usage.update({name: own._counts})
+        trainer = make_trainer(tmp_path / name, [*extra, callback], max_epochs=1)
+        trainer.fit(make_model(data), data)
+    assert torch.equal(usage["plain"], usage["drawn"])
 
 
 def test_figures_show_the_forecast_beside_the_truth(synthetic_file, tmp_path, monkeypatch):
@@ -166,7 +198,9 @@ def test_other_loggers_get_no_figures_in_training_and_files_in_a_test(synthetic_
     trainer.fit(model, data)
     assert model.forecasts == 0
     trainer.test(model, data, verbose=False)
-    assert len(list((tmp_path / "run" / "figures").iterdir())) == 1
+    names = sorted(file.name for file in (tmp_path / "run" / "figures").iterdir())
+    assert names[:2] == ["expert_usage.json", "expert_usage.png"]
+    assert [name.rpartition(".")[2] for name in names[2:]] == ["json", "png"]
 
 
 def test_without_a_logger_nothing_is_written(synthetic_file, tmp_path):
