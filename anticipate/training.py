@@ -7,6 +7,7 @@ Settings come from YAML files and the command line alone, never from a checkpoin
 import logging
 import warnings
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NoReturn, TypeVar
 
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -18,31 +19,18 @@ from anticipate.callbacks.efficiency import Efficiency
 from anticipate.callbacks.epoch_lines import EpochLines
 from anticipate.callbacks.expert_usage import ExpertUsage
 from anticipate.callbacks.figures import ForecastFigures
+from anticipate.callbacks.predictions_file import PredictionsFile
 from anticipate.callbacks.results import DenseResults
-from anticipate.callbacks.run_files import PredictionsFile, SaveRunConfig, refuse_existing_run
+from anticipate.callbacks.run_files import SaveRunConfig, refuse_existing_run
+from anticipate.callbacks.short_term_results import ShortTermResults
 from anticipate.checkpoints import check_fits
 from anticipate.config_chain import expand_extends
 from anticipate.console import notice
-from anticipate.data import Assembly101, Breakfast, Salads50, Synthetic
 from anticipate.errors import AnticipateError, ConfigError
-from anticipate.models import DiffusionAnticipator
-from anticipate.nn import MixANT, Transformer
+from anticipate.registry import FROM_DATA, SHORT_NAMES, check_task
+from anticipate.setting_errors import explain, option_names
 
-SHORT_NAMES = (
-    *(Assembly101, Breakfast, Salads50, Synthetic),
-    *(DiffusionAnticipator, MixANT, Transformer),
-)
-"""Classes that YAML files may name without their module: being imported makes it so."""
-
-FROM_DATA = (
-    *("num_classes", "feature_dim"),
-    *("sample_rate", "obs_ratios", "pred_ratios"),  # dense
-    *("protocol", "class_counts"),  # short-term
-)
-"""Facts that models are built with, where the data tells them and the model wants them."""
-
-CHATTER = ("Union subtypes", "Subtypes:", "Errors:", "<class 'NoneType'>", "Given value")
-"""Lines of jsonargparse's messages that tell its own workings instead of the mistake."""
+PARTS = ("data", "model")
 
 CommandLine = TypeVar("CommandLine", bound="AnticipateCLI")
 
@@ -94,8 +82,8 @@ class Parser(LightningArgumentParser):
         """Report a mistake; inner parsers keep raising, for unions try one type after another."""
         if not self.exit_on_error:
             super().error(message, ex)
-        lines = [line for line in message.splitlines() if not any(c in line for c in CHATTER)]
-        raise ConfigError("\n".join(lines).strip())
+        names = [kind.__name__ for kind in SHORT_NAMES]
+        raise ConfigError(explain(message, option_names(self), names))
 
 
 class AnticipateCLI(LightningCLI):
@@ -130,6 +118,7 @@ class AnticipateCLI(LightningCLI):
         )
         parser.add_lightning_class_args(Efficiency, "efficiency")
         parser.add_lightning_class_args(DenseResults, "results")
+        parser.add_lightning_class_args(ShortTermResults, "short_term_results")
         parser.add_lightning_class_args(ForecastFigures, "figures")
         parser.add_lightning_class_args(ExpertUsage, "expert_usage")
         parser.add_lightning_class_args(PredictionsFile, "predictions")
@@ -144,7 +133,7 @@ class AnticipateCLI(LightningCLI):
         parser.link_arguments(
             "seed_everything", "trainer.logger.init_args.version", compute_fn=_seed_folder
         )
-        for part in ("data", "model"):
+        for part in PARTS:
             parser.link_arguments("seed_everything", f"{part}.init_args.seed")
         for name in FROM_DATA:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
@@ -156,6 +145,10 @@ class AnticipateCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Keep the settings of files and command line; stock Lightning prefers the checkpoint's."""
+
+    def before_instantiate_classes(self) -> None:
+        """See that the model can learn from the data."""
+        check_task(*(resolve_name(self._get(self.config, key).class_path) for key in PARTS))
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer; a mistake found while building keeps its own message."""
@@ -223,6 +216,7 @@ def _quieten_lightning() -> None:
         ".*does not have many workers.*",  # reading one HDF5 file needs none on few cores
         ".*number of training batches.*smaller than the logging interval.*",
         ".*GPU available but not used.*",
+        ".*`srun` command is available on your system but is not used.*",  # a run of our own
         ".*WeightAveraging callback.*outside the 'fit' stage.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):

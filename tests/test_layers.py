@@ -21,7 +21,15 @@ ALLOWED = {
 CONFINED = {
     "h5py": {"data", "predictions", "benchmark"},
     "matplotlib": {"report"},
-    "lightning": {"models", "callbacks", "data", "training", "run_settings", "benchmark"},
+    "lightning": {
+        "models",
+        "callbacks",
+        "data",
+        "training",
+        "registry",
+        "run_settings",
+        "benchmark",
+    },
     "diffusers": {"diffusion"},
     "numba": {"nn"},
 }

@@ -2,7 +2,8 @@
 
 from anticipate.callbacks.expert_usage import ExpertUsage
 from anticipate.callbacks.figures import ForecastFigures
+from anticipate.callbacks.predictions_file import PredictionsFile
 from anticipate.callbacks.results import DenseResults
-from anticipate.callbacks.run_files import PredictionsFile
+from anticipate.callbacks.short_term_results import ShortTermResults
 
-__all__ = ["DenseResults", "ExpertUsage", "ForecastFigures", "PredictionsFile"]
+__all__ = ["DenseResults", "ExpertUsage", "ForecastFigures", "PredictionsFile", "ShortTermResults"]

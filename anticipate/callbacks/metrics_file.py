@@ -3,12 +3,51 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import lightning.pytorch as pl
 
 from anticipate import __version__
+from anticipate.callbacks.efficiency import efficiency
 from anticipate.console import finite
 
 NAME = "metrics.json"
+
+
+def write_results(
+    trainer: pl.Trainer,
+    model: pl.LightningModule,
+    kind: Literal["dense", "short_term"],
+    scores: Mapping[str, Any],
+    **counts: int,
+) -> Path | None:
+    """Write the results of a trainer's test into its run folder.
+
+    Args:
+        trainer: Trainer with a data module of this suite.
+        model: The tested model.
+        kind: Task.
+        scores: Scores by method.
+        counts: What was scored, such as `num_test_videos`.
+
+    Returns:
+        The file; None for a trainer without a folder.
+    """
+    if trainer.log_dir is None:
+        return None
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    document = {
+        "kind": kind,
+        "dataset": data.dataset,
+        "split": data.split,
+        "seed": data.seed,
+        "synthetic": data.synthetic,
+        **counts,
+        "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
+        "scores": scores,
+        "efficiency": efficiency(trainer, model),
+    }
+    return write_metrics(Path(trainer.log_dir), document)
 
 
 def write_metrics(folder: Path, document: Mapping[str, Any]) -> Path:

@@ -4,7 +4,6 @@ Each baseline stands there twice: continuing the annotated observation, which no
 continuing the observation as the tested model itself decodes it (majority of its samples).
 """
 
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,8 +17,7 @@ from torch import Tensor
 
 from anticipate.baselines.last_label import LastLabel
 from anticipate.baselines.trigram import TriGram
-from anticipate.callbacks.efficiency import efficiency
-from anticipate.callbacks.metrics_file import write_metrics
+from anticipate.callbacks.metrics_file import write_results
 from anticipate.metrics.dense import DenseScores
 from anticipate.metrics.windows import evaluation_window
 from anticipate.models.dense import DenseAnticipator
@@ -113,21 +111,9 @@ class DenseResults(Callback):
         console = Console()
         for measure in ("mean_moc", "top1_moc"):
             console.print(horizon_table(title, rows, measure, data.synthetic))
-        if trainer.log_dir is None:
-            return
-        document = {
-            "kind": "dense",
-            "dataset": data.dataset,
-            "split": data.split,
-            "seed": data.seed,
-            "synthetic": data.synthetic,
-            "num_test_videos": videos,
-            "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
-            "scores": rows,
-            "efficiency": efficiency(trainer, pl_module),
-        }
-        path = write_metrics(Path(trainer.log_dir), document)
-        console.print(f"scores: {path}", soft_wrap=True, highlight=False)
+        path = write_results(trainer, pl_module, "dense", rows, num_test_videos=videos)
+        if path is not None:
+            console.print(f"scores: {path}", soft_wrap=True, highlight=False)
 
 
 def majority(preds: Int[Tensor, "samples frames"]) -> Int[Tensor, " frames"]:

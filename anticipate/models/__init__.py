@@ -2,5 +2,7 @@
 
 from anticipate.models.dense import DenseAnticipator
 from anticipate.models.diffusion import DiffusionAnticipator
+from anticipate.models.sequence import SequenceAnticipator
+from anticipate.models.short_term import ShortTermAnticipator
 
-__all__ = ["DenseAnticipator", "DiffusionAnticipator"]
+__all__ = ["DenseAnticipator", "DiffusionAnticipator", "SequenceAnticipator", "ShortTermAnticipator"]
