@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from anticipate.report import grid, page
@@ -14,6 +13,7 @@ from anticipate.report.grid import Grid
 from anticipate.report.groups import Group, group_runs
 from anticipate.report.page import JudgedClaim, Section, Tile
 from anticipate.report.paper_claims import CLAIMS, SECONDS
+from anticipate.report.pictures import save_picture
 from anticipate.report.published_tables import published_tables
 from anticipate.report.runs import Collection
 from anticipate.report.saved_figures import read_usage
@@ -162,10 +162,7 @@ class ReportWriter:
         return page.table(table)
 
     def _save(self, figure: Figure, name: str) -> None:
-        # Letters stay text in the SVG, and two reports of the same runs are the same bytes.
-        with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-            figure.savefig(self.folder / "figures" / f"{name}.svg", metadata={"Date": None})
-        figure.savefig(self.folder / "figures" / f"{name}.png")
+        save_picture(figure, self.folder / "figures", name)
 
 
 LEDE = (

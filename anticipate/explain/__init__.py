@@ -1,0 +1,1 @@
+"""What trained networks do: which experts they choose and what their attention follows."""
