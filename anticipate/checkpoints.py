@@ -23,16 +23,35 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}: train first with anticipate fit")
-    if not is_zipfile(path):
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: expected a file of torch")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, BadZipFile, EOFError, KeyError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    content = read_tensors(path)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise CheckpointError(f"{path} holds no state_dict, expected a checkpoint of anticipate")
     return content
+
+
+def read_tensors(path: Path) -> Any:
+    """Return what `torch.save` wrote, tensors on the CPU; nothing but data is unpickled.
+
+    Args:
+        path: File of torch.
+
+    Raises:
+        CheckpointError: No file, a damaged one, or one with other objects than tensors and data.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no file {path}")
+    if not is_zipfile(path):
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: expected a file of torch")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it holds objects other than tensors, which "
+            "are never loaded, as they could run any code; save a state_dict"
+        ) from error
+    except (RuntimeError, BadZipFile, EOFError, KeyError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
 
 
 def check_fits(path: Path, model: nn.Module) -> None:
