@@ -21,6 +21,7 @@ COMMANDS = {
     "validate": ("anticipate.training:main", "score a checkpoint on held-out training videos"),
     "test": ("anticipate.training:main", "score a checkpoint by the protocol of its data set"),
     "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
+    "convert": ("anticipate.convert:main", "make a checkpoint of weights from other code"),
     "score": ("anticipate.score.command:main", "score anybody's predictions file by the protocol"),
     "sweep": ("anticipate.sweep:main", "train many experiments, splits and seeds; mean and spread"),
     "report": ("anticipate.report.command:main", "tables, figures and verdicts from runs"),
