@@ -65,6 +65,22 @@ class FeedForward(nn.Module):
         up, down = nn.Linear(dim, dim // 2), nn.Linear(dim // 2, dim)
         self.net = nn.Sequential(up, nn.GELU(), nn.Dropout(dropout), down, nn.Dropout(dropout))
 
+    def forward(self, x: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+        """Return what is added to the input."""
+        return self.net(x)
+
+
+class Residual(nn.Module):
+    """A normed function whose result is added to its input."""
+
+    def __init__(self, fn: Normed) -> None:
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, x: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch hidden"]:
+        """Return the sum."""
+        return x + self.fn.fn(self.fn.q_norm(x))
+
 
 class Transform(nn.Module):
     """Attention without a residual, MLP with one."""
@@ -73,14 +89,13 @@ class Transform(nn.Module):
         super().__init__()
         attention = Attention(query_dim, key_dim, dim, heads, dropout)
         self.target_f1 = Normed(attention, query_dim, key_dim, dim)
-        self.target_f2 = nn.Module()
-        self.target_f2.fn = Normed(FeedForward(dim, dropout), dim, dim, dim)
+        self.target_f2 = Residual(Normed(FeedForward(dim, dropout), dim, dim, dim))
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "batch hidden"]:
         """Return the history."""
-        first, second = self.target_f1, self.target_f2.fn
-        found = first.fn(first.q_norm(q), first.k_norm(k), first.v_norm(v)).squeeze(1)
-        return found + second.fn.net(second.q_norm(found))
+        first = self.target_f1
+        found = first.fn(first.q_norm(q), first.k_norm(k), first.v_norm(v))
+        return self.target_f2(found.squeeze(1))
 
 
 def encoder(in_features: int, out_features: int, dropout: float) -> nn.Sequential:
@@ -118,12 +133,8 @@ class ReencodingAGA(nn.Module):
     ) -> None:
         super().__init__()
         narrow = hidden_dim // 4
-        self.queue_length, self.query, self.gate, self.guided = (
-            queue_length,
-            query,
-            gate,
-            attention == "action_guided",
-        )
+        self.queue_length, self.query, self.gate = queue_length, query, gate
+        self.guided = attention == "action_guided"
         self.encoder = encoder(feature_dim, hidden_dim, dropout)
         self.encoder.append(Gained(hidden_dim, mean_square=False))
         self.selector = nn.Sequential(
