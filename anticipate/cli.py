@@ -23,7 +23,12 @@ COMMANDS = {
     "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
     "convert": ("anticipate.convert:main", "make a checkpoint of weights from other code"),
     "score": ("anticipate.score.command:main", "score anybody's predictions file by the protocol"),
+    "export": (
+        "anticipate.export.command:main",
+        "write and check files for the EPIC-Kitchens challenge",
+    ),
     "sweep": ("anticipate.sweep:main", "train many experiments, splits and seeds; mean and spread"),
+    "explain": ("anticipate.explain.command:main", "show what a trained network does"),
     "report": ("anticipate.report.command:main", "tables, figures and verdicts from runs"),
     "benchmark": ("anticipate.benchmark:main", "measure speed and memory beside other ways"),
     "demo": ("anticipate.demo:main", "train, sample and score MixANT on synthetic data"),
