@@ -8,15 +8,16 @@ from typing import Any, get_args
 import torch
 from rich.console import Console
 
-from anticipate.console import CommandParser, name_some, notice, print_json
+from anticipate.console import CommandParser, notice, print_json
 from anticipate.data.protocol import short_term_protocol
 from anticipate.data.segment_table import UNKNOWN, SegmentTable
 from anticipate.data.short_term_store import ShortTermStore
-from anticipate.errors import ConfigError, DataError
+from anticipate.errors import ConfigError
 from anticipate.metrics.recall import Phantom
 from anticipate.metrics.short_term import EmptySubsetWarning, ShortTermScores
 from anticipate.predictions.short_term import Missing, ShortTermPredictionsReader
 from anticipate.report.short_term_table import short_term_table
+from anticipate.score.release import check_release
 
 VALIDATION = ("val", "validation")
 """Names of the validation rows of a data set that has one split."""
@@ -125,36 +126,6 @@ def score_short_term(
         segment_ids = [rows.segment_ids[position] for position in positions.tolist()]
         metric.update(torch.from_numpy(logits), targets, segment_ids)
     return _compute(metric) | {"num_missing": len(predictions.missing(rows.segment_ids))}
-
-
-def check_release(
-    predictions: ShortTermPredictionsReader, store: ShortTermStore, rows: SegmentTable
-) -> None:
-    """See that predictions and data file speak of the same actions and segments.
-
-    Raises:
-        DataError: They do not.
-    """
-    if predictions.num_actions != store.num_classes:
-        raise DataError(
-            f"{predictions.path}: 'action' has {predictions.num_actions} columns, expected one for "
-            f"each of the {store.num_classes} actions of {store.path}"
-        )
-    others = set(predictions.segment_ids).difference(rows.segment_ids)
-    known = {
-        segment_id
-        for k, parts in (store.num_rows.items() if others else ())
-        for part in parts
-        for segment_id in store.rows(k, part).segment_ids
-    }
-    unknown = sorted(others - known)
-    if unknown:
-        raise DataError(
-            f"{predictions.path}: {len(unknown)} rows are not in {store.path}, so from another "
-            f"release: {name_some(unknown)}"
-        )
-    if others:
-        notice(f"{predictions.path}: {len(others)} rows outside the part that is used")
 
 
 def _compute(metric: ShortTermScores) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from anticipate.errors import ConfigError
 from anticipate.metrics.tasks import TOP, Tasks
 from anticipate.metrics.time_to_action import time_to_action
 from anticipate.predictions.short_term import Missing, ShortTermPredictionsReader
-from anticipate.score.short_term import add_row_arguments, check_release, rows_to_score
+from anticipate.score.release import check_release
+from anticipate.score.short_term import add_row_arguments, rows_to_score
 
 
 class TimedFile(NamedTuple):

@@ -1,0 +1,1 @@
+"""`anticipate export`: files for others, such as the EPIC-Kitchens challenge."""
