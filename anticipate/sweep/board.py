@@ -77,6 +77,7 @@ def task_table(tasks: Sequence[Task]) -> Table:
 def _cells(task: Task) -> tuple[str, ...]:
     run = task.run
     name = f"{run.name} split {run.split} seed {run.seed}"
-    time = str(timedelta(seconds=round(task.elapsed))) if task.started is not None else ""
+    seconds = round(task.elapsed)
+    time = str(timedelta(seconds=seconds)) if seconds else ""
     score = next((f"{value:.2f} {measure}" for measure, value in task.scores.items()), "")
     return name, task.state, task.epoch(), time, score

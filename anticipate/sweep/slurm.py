@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from anticipate.errors import ConfigError
+from anticipate.sweep.machine import THREADS
 from anticipate.sweep.plan import Run
 from anticipate.sweep.slurm_job import run_in_job
 from anticipate.sweep.task import Task
@@ -22,7 +23,11 @@ from anticipate.sweep.task import Task
 JOB = "slurm_job"
 """File of a run folder that names the job, so that a later sweep follows it."""
 
-DEFAULTS: dict[str, Any] = {"job_name": "anticipate", "time": 1440}
+DEFAULTS: dict[str, Any] = {
+    "job_name": "anticipate",
+    "time": 1440,
+    "setup": [f"export {name}=${{SLURM_CPUS_PER_TASK:-1}}" for name in THREADS],
+}
 """Parameters of submitit; time in minutes."""
 
 REQUEUE = {"signal": "USR1@90", "requeue": True}
@@ -63,9 +68,9 @@ class SlurmLauncher:
             job = _noted(task.run.folder)
             if job in queue:
                 self._jobs[job] = task
+                task.begin("queued")
             else:
                 arrays.setdefault(_processes(task.run), []).append(task)
-            task.begin("queued")
         for (nodes, processes), array in arrays.items():
             self._submit(array, nodes, processes)
 
@@ -103,6 +108,7 @@ class SlurmLauncher:
             ) from error
         for job, task in zip(jobs, tasks, strict=True):
             self._jobs[job.job_id] = task
+            task.begin("queued")
             task.run.folder.mkdir(parents=True, exist_ok=True)
             (task.run.folder / JOB).write_text(f"{job.job_id}\n")
 

@@ -46,7 +46,7 @@ def sweep(options: argparse.Namespace) -> None:
         if same_as:
             share_results(run.folder, same_as, run.run_dir)
     tasks = [Task(run) for run, step, _ in planned if step in ("train", "resume")]
-    notice(f"{len(tasks)} runs to do, {len(planned) - len(tasks)} finished or shared")
+    notice(f"to do: {len(tasks)} of {len(planned)} runs")
     work(launcher, tasks)
     _report(planned, options.json)
     failed = [task for task in tasks if task.state == "failed"]

@@ -1,0 +1,80 @@
+"""`anticipate sweep` as a user runs it: real trainings, tiny ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+OPTIONS = ("--set", "trainer.max_epochs=30", "--json")
+
+
+@pytest.fixture
+def sweep(tmp_path, experiments):
+    """Start a sweep in a process of its own."""
+    started = []
+
+    def start(*options):
+        paths = (str(experiments / name) for name in ("base.yaml", "study/3.yaml"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "anticipate", "sweep", *paths, *options],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def wait_for(path, text):
+    deadline = time.monotonic() + 120
+    while not (path.exists() and text in path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds a process through /proc")
+def test_a_sweep_survives_being_killed_and_ends_with_all_scores(sweep, tmp_path):
+    first = sweep(*OPTIONS)
+    log = tmp_path / "runs/base/split_1/seed_0/sweep.log"
+    wait_for(log, "epoch 2/30")
+    first.kill()
+    first.wait()
+    for pid in holders(log):  # its run, which outlives it
+        os.kill(pid, signal.SIGKILL)
+    second = sweep(*OPTIONS)
+    output, said = second.communicate(timeout=200)
+    assert second.returncode == 0, said
+    assert "to do: 1 of 2 runs" in said
+    epochs = [line for line in log.read_text().splitlines() if line.startswith("epoch ")]
+    assert epochs.count("epoch 1/30") == 1, "it went on"
+    assert epochs[-1] == "epoch 30/30"
+    trained, shared = json.loads(output)["runs"]
+    assert (trained["run_name"], shared["run_name"]) == ("base", "study/3")
+    assert shared["same_as"] == "runs/base/split_1/seed_0"
+    assert shared["scores"] == trained["scores"]
+    assert "mean MoC" in trained["scores"]
+
+
+def holders(path):
+    """Return the processes that have a file open."""
+    found = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal() and has(p, path)]
+    assert found
+    return found
+
+
+def has(process, path):
+    try:
+        return any(link.resolve() == path for link in (process / "fd").iterdir())
+    except OSError:
+        return False
