@@ -226,19 +226,21 @@ class ShortTermDataModule(FileDataModule):
 def _stage_segments(data: ShortTermDataModule, stage: str) -> str:
     """Say which segments a stage reads and what becomes of the others."""
     if stage == "fit":
-        num_held = len(data.val_dataset)
-        training = _counted(data.train_dataset, data.train_segments, data.limit_train_rows)
-        return f"{training} training segments, {num_held or 'none'} held out for validation"
+        what = "training segments"
+        training = _counted(what, data.train_dataset, data.train_segments, data.limit_train_rows)
+        return f"{training}, {len(data.val_dataset) or 'none'} held out for validation"
     if stage == "validate":
-        return f"{_counted(data.val_dataset, data.val_segments)} held-out training segments"
-    scored = _counted(data.test_dataset, data.test_segments, data.limit_test_rows)
-    return f"{scored} {data.evaluate_on} segments"
+        return _counted("held-out training segments", data.val_dataset, data.val_segments)
+    what = f"{data.evaluate_on} segments"
+    return _counted(what, data.test_dataset, data.test_segments, data.limit_test_rows)
 
 
-def _counted(dataset: ShortTermDataset, segments: SegmentTable, limit: int | None = None) -> str:
+def _counted(
+    what: str, dataset: ShortTermDataset, segments: SegmentTable, limit: int | None = None
+) -> str:
     """Say how many of some segments have a clip, and why the others have none."""
     used, total = len(dataset), segments.num_rows
     if used == total:
-        return f"all {total:,}"
+        return f"all {total:,} {what}"
     reason = "evenly spread" if limit else "the others start too early to be anticipated"
-    return f"{used:,} of {total:,} ({reason})"
+    return f"{used:,} of {total:,} {what} ({reason})"
