@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from anticipate import __version__
+from anticipate.callbacks.dashboard import Dashboard
 from anticipate.callbacks.efficiency import Efficiency
 from anticipate.callbacks.epoch_lines import EpochLines
 from anticipate.callbacks.expert_usage import ExpertUsage
@@ -122,6 +123,7 @@ class AnticipateCLI(LightningCLI):
         parser.add_lightning_class_args(ForecastFigures, "figures")
         parser.add_lightning_class_args(ExpertUsage, "expert_usage")
         parser.add_lightning_class_args(PredictionsFile, "predictions")
+        parser.add_lightning_class_args(Dashboard, "dashboard")
 
     def _link(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("run_dir", "trainer.logger.init_args.save_dir")

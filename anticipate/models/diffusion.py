@@ -77,7 +77,7 @@ class DiffusionAnticipator(DenseAnticipator):
         max_tokens: int = 100_000,
     ) -> None:
         super().__init__(num_classes, sample_rate, obs_ratios, pred_ratios)
-        self.save_hyperparameters(ignore=["denoiser", "optimizer"])
+        self.save_hyperparameters(logger=False, ignore=["denoiser", "optimizer"])
         make_scheduler(
             sampler, num_train_timesteps, num_inference_steps
         )  # refuses wrong counts before training

@@ -56,7 +56,9 @@ class SequenceAnticipator(ShortTermAnticipator):
         perturbed_placement: Placement = "random",
     ) -> None:
         super().__init__(protocol)
-        self.save_hyperparameters(ignore=["protocol", "class_counts", "network", "optimizer"])
+        self.save_hyperparameters(
+            logger=False, ignore=["protocol", "class_counts", "network", "optimizer"]
+        )
         self.num_classes = num_classes
         self.network = network(num_classes, feature_dim)
         self.optimizer, self.loss_reduction, self.seed = optimizer, loss_reduction, seed

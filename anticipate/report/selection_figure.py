@@ -28,13 +28,13 @@ def selection_map(
     colors = class_colors(tuple(names))
     for name, color in zip(names, colors, strict=True):
         x, y = plane[[activity == name for activity in activities]].T
-        axes.scatter(x, y, s=14, color=color, label=name or "unnamed", linewidths=0)
+        axes.scatter(x, y, s=18, color=color, alpha=0.8, label=name or "unnamed", linewidths=0)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color("#d5d8dc")
     axes.set_xlabel("t-SNE: only neighbourhoods mean something", size=SMALL_SIZE, color=FAINT_INK)
     figure.legend(
-        loc="outside right upper",
+        loc="outside right center",
         frameon=False,
         fontsize=TEXT_SIZE,
         labelcolor=INK,
