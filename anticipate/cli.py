@@ -22,6 +22,7 @@ COMMANDS = {
     "test": ("anticipate.training:main", "score a checkpoint by the protocol of its data set"),
     "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
     "convert": ("anticipate.convert:main", "make a checkpoint of weights from other code"),
+    "stream": ("anticipate.stream:main", "show what AGA expects next along a video, step by step"),
     "score": ("anticipate.score.command:main", "score anybody's predictions file by the protocol"),
     "export": (
         "anticipate.export.command:main",
