@@ -37,7 +37,7 @@ def run(options: Namespace) -> None:
     names, documents = _sides([Path(path) for path in options.results])
     gaps = score_gaps(*documents)
     if not gaps:
-        raise DataError(f"{' and '.join(names)} have no score in common")
+        raise DataError(f"{' and '.join(options.results)}: no score in common")
     if options.json:
         print_json(gaps)
     else:
@@ -64,7 +64,7 @@ def _sides(paths: list[Path]) -> tuple[list[str], list[Mapping[str, Any]]]:
             f"{paths[0]}: no scores of {' and '.join(absent)} participants; "
             f"give a second result to compare with"
         )
-    return [f"{paths[0]} {subset}" for subset in SUBSETS], [documents[0][s] for s in SUBSETS]
+    return list(SUBSETS), [documents[0][subset] for subset in SUBSETS]
 
 
 def _read(path: Path) -> Mapping[str, Any]:

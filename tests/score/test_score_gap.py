@@ -44,7 +44,7 @@ def test_one_result_compares_unseen_with_seen_participants(tmp_path, capsys):
 def test_the_table_has_both_sides_and_the_sign(tmp_path, capsys):
     main(["score", "gap", write(tmp_path / "a", VALIDATION)])
     table = capsys.readouterr().out
-    for text in ("33.0", "30.0", "-3.0", "noun"):
+    for text in ("seen", "unseen", "33.0", "30.0", "-3.0", "noun"):
         assert text in table
 
 
@@ -54,8 +54,8 @@ def test_the_table_has_both_sides_and_the_sign(tmp_path, capsys):
         (["{"], "no JSON document"),
         (["[1]"], "no JSON object of scores"),
         (['{"overall": {"action": 1.0}}'], "no scores of seen and unseen participants"),
-        (['{"a": 1.0}', '{"b": 1.0, "num_scored": 1}'], "have no score in common"),
-        (['{"num_scored": 1}', '{"num_scored": 1}'], "have no score in common"),
+        (['{"a": 1.0}', '{"b": 1.0, "num_scored": 1}'], "1.json: no score in common"),
+        (['{"num_scored": 1}', '{"num_scored": 1}'], "1.json: no score in common"),
         (["{}"] * 3, "3 results given, expected one or two"),
     ],
 )
