@@ -55,7 +55,7 @@ LSTM, LSTM_TENSORS = "guidance.summarise.cell", ("weight_ih", "weight_hh", "bias
 
 
 def aga_from_reference(
-    state_dict: Mapping[str, Any],
+    state_dict: Any,
     *,
     queue_length: int = 30,
     query: QueryKind = "ema_released",
@@ -65,7 +65,7 @@ def aga_from_reference(
     """Build AGA with the weights of the authors' code.
 
     Args:
-        state_dict: Their tensors, also with a prefix, or as the entry `state_dict` of a checkpoint.
+        state_dict: Their tensors by name, also with a prefix or as entry `state_dict` of a mapping.
         queue_length: Steps remembered.
         query: Summary of the predictions that the weights were trained with.
         gate: Gate that they were trained with.
@@ -90,7 +90,7 @@ def aga_from_reference(
 
 
 def reference_settings(
-    state_dict: Mapping[str, Any],
+    state_dict: Any,
     *,
     queue_length: int,
     query: QueryKind,
@@ -122,7 +122,7 @@ def reference_settings(
     }
 
 
-def _tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+def _tensors(state_dict: Any) -> dict[str, Tensor]:
     """Return the tensors by the authors' names, without a prefix."""
     found = state_dict.get("state_dict", state_dict) if isinstance(state_dict, Mapping) else None
     if not isinstance(found, Mapping) or not found:
