@@ -73,7 +73,8 @@ class LengthBuckets(Sampler[list[Draw]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.lengths), self.step_size)
+        filled_up = len(self.lengths) + -len(self.lengths) % self.world_size
+        whole, rest = divmod(filled_up, self.step_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[Draw]]:

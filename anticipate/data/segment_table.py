@@ -46,7 +46,7 @@ class SegmentTable(NamedTuple):
         video_ids = tuple(self.video_ids[row] for row in rows.tolist())
         return SegmentTable(segment_ids, video_ids, *(column[rows] for column in self.numbers))
 
-    def by_video(self) -> dict[str, Int[np.ndarray, " own"]]:
+    def by_video(self) -> dict[str, Int[np.ndarray, "..."]]:
         """Return the rows of each video, in the order of the release; videos as first named."""
         rows: dict[str, list[int]] = {}
         for row, video_id in enumerate(self.video_ids):

@@ -34,6 +34,15 @@ def test_every_rank_gets_equally_many_equal_batches_and_together_all_items(
     assert max(len(batch) for batch in ranks[0]) <= batch_size
 
 
+@given(st.integers(1, 90), st.integers(1, 9), st.integers(1, 4))
+@settings(max_examples=50, deadline=None)
+def test_only_whole_batches_remain_when_the_last_is_dropped(num_items, batch_size, world_size):
+    process = (LENGTHS[:num_items], batch_size, 0, world_size - 1, world_size)
+    every, whole = LengthBuckets(*process), LengthBuckets(*process, drop_last=True)
+    assert list(whole) == [batch for batch in every if len(batch) == batch_size]
+    assert len(whole) == len(list(whole))
+
+
 def test_one_process_draws_every_item_exactly_once():
     assert sorted(items_of(LengthBuckets(LENGTHS, 16, seed=3))) == list(range(1000))
 

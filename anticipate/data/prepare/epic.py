@@ -102,7 +102,7 @@ def read_release(dataset: str, source: Path) -> ShortTermRelease:
         "validation": read_segments(source / "validation.csv", vocabulary, published.numbered),
         "test": joined(list(tests.values())),
     }
-    check_unique([name for part in parts.values() for name in part.segment_ids], source)
+    _check_disjoint(parts, source)
     subsets = {
         name: read_ids(source / file, parts["validation"])
         for name, file in published.subset_files.items()
@@ -192,6 +192,14 @@ def participant(video_id: str) -> str:
         video_id: Video of EPIC-Kitchens.
     """
     return video_id.partition("_")[0]
+
+
+def _check_disjoint(parts: Mapping[str, SegmentTable], source: Path) -> None:
+    part_of: dict[str, str] = {}
+    for part, segments in parts.items():
+        for name in segments.segment_ids:
+            if part_of.setdefault(name, part) != part:
+                raise DataError(f"{source}: segment '{name}' is in {part_of[name]} and in {part}")
 
 
 def _compare(

@@ -31,7 +31,7 @@ class Stream(NamedTuple):
     feature_dim: int
 
 
-Frames = Mapping[str, Sequence[Int[np.ndarray, " rows"]]]
+Frames = Mapping[str, Sequence[Int[np.ndarray, "..."]]]
 """Of each video and stream the frames whose features become the stored rows; NONE is zeros."""
 
 

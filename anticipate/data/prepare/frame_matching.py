@@ -189,7 +189,7 @@ def _images(num_rows: int, stored_fps: Fraction, rate: Fraction) -> Int[np.ndarr
 
 
 def _count_missing(
-    rows: Sequence[tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]],
+    rows: Sequence[tuple[Int[np.ndarray, "..."], Int[np.ndarray, "..."]]],
 ) -> dict[str, int]:
     """Tell how many rows another frame stands in for, and how many are zeros."""
     zeros = sum(int((found == NONE).sum()) for _, found in rows)
