@@ -88,9 +88,9 @@ class LengthBuckets(Sampler[list[Draw]]):
         pools = _cut(order, STEPS_PER_POOL * self.step_size)
         by_length = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools]
         steps = [step for pool in by_length for step in _cut(pool, self.step_size)]
-        if self.drop_last:
-            steps = [step for step in steps if len(step) == self.step_size]
-        return [steps[position] for position in generator.permutation(len(steps))]
+        least = self.step_size if self.drop_last else 1
+        order = generator.permutation(len(steps))
+        return [steps[position] for position in order if len(steps[position]) >= least]
 
 
 def evaluation_order(
