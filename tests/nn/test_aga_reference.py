@@ -90,10 +90,10 @@ def test_every_tensor_that_is_used_must_be_there_and_fit(name):
         aga_from_reference(found)
         return
     smaller = {**found, name: found[name][:-1]}
-    with pytest.raises(CheckpointError, match=r"expected \(|is missing"):
+    with pytest.raises(CheckpointError, match=r"expected .|is missing"):
         aga_from_reference(smaller)
     del found[name]
-    with pytest.raises(CheckpointError, match=r"expected \(|is missing"):
+    with pytest.raises(CheckpointError, match=r"expected .|is missing"):
         aga_from_reference(found)
 
 
