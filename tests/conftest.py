@@ -22,6 +22,15 @@ def synthetic_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def actions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic_actions file: 20 videos of a dozen segments, 44 actions, 8 features."""
+    path = tmp_path_factory.mktemp("data") / "synthetic_actions.h5"
+    sizes = ["--videos", "20", "--segments", "12", "--feature-dim", "8"]
+    main(["prepare", "synthetic_actions", "--output", str(path), *sizes])
+    return path
+
+
 LABEL_SPACES = {"ek100": (97, 300), "ek55": (125, 352), "egtea": (19, 51)}
 """Number of verbs and nouns of the short-term data sets."""
 
