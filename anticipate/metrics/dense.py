@@ -104,9 +104,9 @@ class DenseScores(Metric):
             frames=counts.frames,
             diversity=np.where(horizons > 0, diversity, 0),
             num_windows=(horizons > 0).astype(np.int64),
-            num_videos=np.int64(1),
-            num_futures=np.int64(len(runs.preds)),
         )
+        self.num_videos.add_(1)
+        self.num_futures.add_(len(runs.preds))
 
     def compute(self) -> dict[str, Any]:
         """Return the scores as plain numbers, laid out as in `anticipate score --json`.
@@ -133,14 +133,15 @@ class DenseScores(Metric):
         }
         return scores | {"num_videos": int(self.num_videos), "num_samples": num_samples}
 
-    def _add(self, **counts: np.ndarray | np.int64) -> None:
+    def _add(self, **counts: np.ndarray) -> None:
         for name, count in counts.items():
-            getattr(self, name).add_(torch.as_tensor(count, device=self.device))
+            getattr(self, name).add_(torch.from_numpy(count).to(self.device))
 
     def _check(self, runs: Runs) -> None:
         num_samples, num_videos = len(runs.preds), int(self.num_videos)
-        if self.num_futures != num_videos * num_samples:
-            before = int(self.num_futures) // num_videos
+        num_futures = int(self.num_futures)
+        if num_futures != num_videos * num_samples:
+            before = num_futures // num_videos
             raise ValueError(f"preds have {num_samples} samples, those of earlier videos {before}")
         for name, classes in (("preds", runs.preds), ("targets", runs.targets)):
             if classes.size and not 0 <= classes.min() <= classes.max() < self.num_classes:

@@ -63,15 +63,17 @@ def find_runs(
     ([1, 1, 2], [0, 0, 1])
     """
     num_frames = len(targets)
-    begins = np.ones(num_frames, dtype=np.bool_)
-    begins[1:] = (preds[:, 1:] != preds[:, :-1]).any(0) | (targets[1:] != targets[:-1])
-    begins[horizons[horizons < num_frames]] = True
-    starts = np.flatnonzero(begins)
+    ends = np.ones(num_frames, dtype=np.bool_)
+    ends[:-1] = (preds[:, 1:] != preds[:, :-1]).any(0) | (targets[1:] != targets[:-1])
+    ends[horizons[horizons > 0] - 1] = True
+    last = ends.nonzero()[0]
+    frames = last + 1
+    frames[1:] -= frames[:-1].copy()
     return Runs(
-        preds=preds[:, starts],
-        targets=targets[starts],
-        frames=np.diff(starts, append=num_frames),
-        horizon=np.searchsorted(horizons, starts, side="right"),
+        preds=preds[:, last],
+        targets=targets[last],
+        frames=frames,
+        horizon=horizons.searchsorted(last, side="right"),
     )
 
 
@@ -91,13 +93,17 @@ def class_counts(runs: Runs, num_horizons: int, num_classes: int) -> ClassCounts
     [[1, 1], [1, 3]]
     """
     num_samples = len(runs.preds)
-    frames = _sum_by(
-        runs.horizon * num_classes + runs.targets, runs.frames, (num_horizons, num_classes)
-    )
-    rows = runs.horizon * num_samples + np.arange(num_samples)[:, None]
-    hits = (runs.preds == runs.targets) * runs.frames
+    # Few stretches of one horizon and true class hold many runs: add up within those first.
+    begins = np.ones(len(runs.frames), dtype=np.bool_)
+    begins[1:] = (runs.targets[1:] != runs.targets[:-1]) | (runs.horizon[1:] != runs.horizon[:-1])
+    first = begins.nonzero()[0]
+    frames = np.add.reduceat(runs.frames, first)
+    hits = np.add.reduceat((runs.preds == runs.targets) * runs.frames, first, axis=1)
+    horizon, targets = runs.horizon[first], runs.targets[first]
+    frames = _sum_by(horizon * num_classes + targets, frames, (num_horizons, num_classes))
+    rows = horizon * num_samples + np.arange(num_samples)[:, None]
     shape = (num_horizons, num_samples, num_classes)
-    correct = _sum_by(rows * num_classes + runs.targets, hits, shape)
+    correct = _sum_by(rows * num_classes + targets, hits, shape)
     return ClassCounts(_up_to_horizon(correct), _up_to_horizon(frames))
 
 
