@@ -1,6 +1,7 @@
 """Every shipped YAML is parsed against the real signatures, built, and run."""
 
 from pathlib import Path
+from pkgutil import resolve_name
 
 import h5py
 import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
@@ -10,16 +11,16 @@ import yaml
 
 from anticipate.cli import main
 from anticipate.config_chain import config_chain
-from anticipate.training import FROM_DATA
+from anticipate.data.datamodule import DenseDataModule
+from anticipate.data.short_term_module import ShortTermDataModule
+from anticipate.registry import FROM_DATA
 
 ROOT = Path(__file__).parent.parent
-EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.yaml"))
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+ABLATIONS = sorted((ROOT / "experiments" / "ablations").rglob("*.yaml"))  # run by test_ablations
+PROFILES = sorted((ROOT / "experiments" / "profiles").glob("*.yaml"))
 FRAGMENTS = sorted((ROOT / "configs").rglob("*.yaml"))
 TINY = [
-    "--model.denoiser.d_model=8",
-    "--model.denoiser.d_state=2",
-    "--model.num_samples=2",
-    "--model.num_inference_steps=2",
     "--data.batch_size=2",
     "--data.eval_batch_size=2",
     "--trainer.accelerator=cpu",
@@ -27,6 +28,16 @@ TINY = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
+TINY_MODELS = {
+    DenseDataModule: [
+        "--model.denoiser.d_model=8",
+        "--model.denoiser.d_state=2",
+        "--model.num_samples=2",
+        "--model.num_inference_steps=2",
+    ],
+    ShortTermDataModule: ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
+}
+"""Options that make the model of an experiment small, by what its data is."""
 
 
 def name_of(path):
@@ -41,10 +52,11 @@ def keys(value):
 
 
 @pytest.fixture(scope="module")
-def data_files(tmp_path_factory, synthetic_file):
-    """A small file in the name of each dense data set."""
+def data_files(tmp_path_factory, synthetic_file, short_term_file, actions_file):
+    """A small file in the name of each data set."""
     folder = tmp_path_factory.mktemp("named")
-    files = {"synthetic": synthetic_file}
+    files = {"synthetic": synthetic_file, "synthetic_actions": actions_file}
+    files |= {dataset: short_term_file(dataset) for dataset in ("ek100", "ek55", "egtea")}
     for dataset in ("breakfast", "50salads", "assembly101"):
         files[dataset] = folder / f"{dataset}.h5"
         files[dataset].write_bytes(synthetic_file.read_bytes())
@@ -53,25 +65,30 @@ def data_files(tmp_path_factory, synthetic_file):
     return files
 
 
+@pytest.fixture
+def settings_of(capsys):
+    """Resolve an experiment as `--print_config` does."""
+
+    def resolve(path):
+        with pytest.raises(SystemExit) as exit_:
+            main(["fit", "--config", str(path), "--print_config"])
+        assert exit_.value.code == 0
+        return yaml.safe_load(capsys.readouterr().out)
+
+    return resolve
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_experiment_builds_and_runs_a_step(path, data_files, tmp_path, monkeypatch, capsys):
+def test_experiment_builds_and_runs_a_step(path, data_files, settings_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    dataset = {
-        "Breakfast": "breakfast",
-        "Salads50": "50salads",
-        "Assembly101": "assembly101",
-        "Synthetic": "synthetic",
-    }
-    with pytest.raises(SystemExit) as exit_:
-        main(["fit", "--config", str(path), "--print_config"])
-    assert exit_.value.code == 0
-    config = yaml.safe_load(capsys.readouterr().out)
-    file = data_files[dataset[config["data"]["class_path"].rsplit(".")[-1]]]
-    main(["fit", "--config", str(path), f"--data.path={file}", *TINY])
+    data = resolve_name(settings_of(path)["data"]["class_path"])
+    (model,) = [options for kind, options in TINY_MODELS.items() if issubclass(data, kind)]
+    file = f"--data.path={data_files[data.dataset]}"
+    main(["fit", "--config", str(path), file, *TINY, *model])
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+@pytest.mark.parametrize("path", [*EXPERIMENTS, *ABLATIONS], ids=name_of)
 def test_run_names_follow_the_files(path):
     content = yaml.safe_load(path.read_text())
     relative = path.relative_to(ROOT / "experiments").with_suffix("")
@@ -79,7 +96,7 @@ def test_run_names_follow_the_files(path):
     assert len(config_chain(path)) <= 3
 
 
-@pytest.mark.parametrize("path", [*EXPERIMENTS, *FRAGMENTS], ids=name_of)
+@pytest.mark.parametrize("path", [*EXPERIMENTS, *ABLATIONS, *PROFILES, *FRAGMENTS], ids=name_of)
 def test_no_file_sets_what_the_data_sets(path):
     linked = {*FROM_DATA, "seed"} - {"sample_rate", "obs_ratios", "pred_ratios"}
     assert path.resolve() in config_chain(path)  # which refuses keys that stand twice
@@ -94,16 +111,14 @@ def test_every_fragment_is_used(path):
     assert any(f"configs/{path.relative_to(ROOT / 'configs')}" in text for text in users)
 
 
-def test_recipes_hold_the_paper_s_numbers(tmp_path, monkeypatch, capsys):
+def test_recipes_of_mixant_hold_the_paper_s_numbers(settings_of):
     expected = {
         "mixant_breakfast": (5e-4, 50, 3),
         "mixant_50salads": (1e-3, 10, 6),
         "mixant_assembly101": (5e-4, 50, 6),
     }
     for name, (lr, steps, sample_rate) in expected.items():
-        with pytest.raises(SystemExit):
-            main(["fit", "--config", str(ROOT / "experiments" / f"{name}.yaml"), "--print_config"])
-        config = yaml.safe_load(capsys.readouterr().out)
+        config = settings_of(ROOT / "experiments" / f"{name}.yaml")
         model = config["model"]["init_args"]
         assert np.isclose(model["optimizer"]["init_args"]["lr"], lr)
         assert model["num_inference_steps"] == steps
@@ -116,3 +131,23 @@ def test_recipes_hold_the_paper_s_numbers(tmp_path, monkeypatch, capsys):
             3,
             5,
         )
+
+
+# From the released training code: 50 epochs of 128 clips, AdamW at 2e-4 with decay 0.01.
+@pytest.mark.parametrize(
+    ("name", "anticipation_time"), [("aga_ek100", 1.0), ("aga_ek55", 1.0), ("aga_egtea", 0.5)]
+)
+def test_recipes_of_aga_hold_the_released_numbers(settings_of, name, anticipation_time):
+    config = settings_of(ROOT / "experiments" / f"{name}.yaml")
+    data, model = config["data"]["init_args"], config["model"]["init_args"]
+    assert (data["num_steps"], data["step_time"]) == (30, 1.0)
+    assert data["anticipation_time"] == anticipation_time
+    assert (data["batch_size"], data["drop_last"], data["drift"]) == (128, True, True)
+    assert data["short_past"] == "drop"
+    optimizer = model["optimizer"]["init_args"]
+    assert (optimizer["lr"], optimizer["weight_decay"]) == (2e-4, 0.01)
+    assert (model["loss_reduction"], model["class_weighting"]) == ("released", True)
+    network = model["network"]["init_args"]
+    assert (network["hidden_dim"], network["num_heads"], network["dropout"]) == (2048, 16, 0.6)
+    assert (network["query"], network["ema_weight"], network["queue_length"]) == ("ema", 0.8, 30)
+    assert config["trainer"]["max_epochs"] == 50
