@@ -89,8 +89,8 @@ class LengthBuckets(Sampler[list[Draw]]):
         by_length = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools]
         steps = [step for pool in by_length for step in _cut(pool, self.step_size)]
         least = self.step_size if self.drop_last else 1
-        order = generator.permutation(len(steps))
-        return [steps[position] for position in order if len(steps[position]) >= least]
+        shuffled = generator.permutation(len(steps))
+        return [steps[position] for position in shuffled if len(steps[position]) >= least]
 
 
 def evaluation_order(

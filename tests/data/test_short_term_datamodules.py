@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import LightningModule, Trainer
 
@@ -89,7 +89,7 @@ SEGMENTS = st.lists(
 
 
 @pytest.mark.parametrize("module", MODULES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(
     segments=SEGMENTS,
     feature_fps=st.sampled_from(["1", "4", "7.5", "29.97", "30"]),
