@@ -219,6 +219,7 @@ def _quieten_lightning() -> None:
         ".*number of training batches.*smaller than the logging interval.*",
         ".*GPU available but not used.*",
         ".*`srun` command is available on your system but is not used.*",  # a run of our own
+        ".*recommended to use `self.log\\(.*sync_dist=True.*",  # scores are sums over processes
         ".*WeightAveraging callback.*outside the 'fit' stage.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 
 from anticipate import __version__
+from anticipate.callbacks.drawing import writers
 from anticipate.callbacks.efficiency import efficiency
 from anticipate.console import finite
 
@@ -33,7 +34,9 @@ def write_results(
     Returns:
         The file; None for a trainer without a folder.
     """
-    if trainer.log_dir is None:
+    # Only the first process writes; it would wait forever for `trainer.log_dir`, a broadcast.
+    folder = next((logger.log_dir for logger in writers(trainer)), None)
+    if folder is None:
         return None
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     document = {
@@ -47,7 +50,7 @@ def write_results(
         "scores": scores,
         "efficiency": efficiency(trainer, model),
     }
-    return write_metrics(Path(trainer.log_dir), document)
+    return write_metrics(Path(folder), document)
 
 
 def write_metrics(folder: Path, document: Mapping[str, Any]) -> Path:

@@ -6,6 +6,7 @@ have done.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -186,6 +187,14 @@ class DiffusionAnticipator(DenseAnticipator):
     def configure_callbacks(self) -> list[Callback]:
         """Return the averaging of the weights: part of the recipe, not of the machine."""
         return [] if self.ema_decay is None else [WarmUpEMA(self.ema_decay)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the maker of the optimizer out of copies, as the average of the weights is one.
+
+        Through jsonargparse it refers to the trainer, which cannot be copied where it has started
+        other processes.
+        """
+        return {**super().__getstate__(), "optimizer": None}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and the plateau rule on the epoch's training loss."""
