@@ -45,8 +45,8 @@ def add_frame_options(parser: argparse.ArgumentParser) -> None:
         type=folder,
         action="append",
         metavar="LMDB_DIR",
-        help="LMDB, or folder with one per stream, of --feature-dim (default: 1024, obj 352); given "
-        "several times, the features of a frame stand side by side in that order",
+        help="LMDB, or folder with one per stream, of --feature-dim (default: 1024, obj 352); "
+        "given several times, the features of a frame stand side by side in that order",
     )
     features.add_argument(
         "--synthesize-features",
