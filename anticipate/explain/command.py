@@ -9,6 +9,18 @@ ANALYSES = {
         "anticipate.explain.experts:main",
         "which experts a MixANT chooses for which video",
     ),
+    "forward": (
+        "anticipate.explain.forward:main",
+        "which past actions AGA attends to when it expects an action",
+    ),
+    "backward": (
+        "anticipate.explain.backward:main",
+        "which other past would have made AGA expect another action",
+    ),
+    "gate": (
+        "anticipate.explain.gate:main",
+        "how AGA weighs its past against the current frame along a clip",
+    ),
 }
 """Name of each analysis, the function that runs it, and its line in the help."""
 

@@ -1,0 +1,116 @@
+"""What an explanation of AGA starts from: a trained network, its data, and what the user named."""
+
+import difflib
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from anticipate.data.short_term_module import ShortTermDataModule
+from anticipate.errors import ConfigError
+from anticipate.models.sequence import SequenceAnticipator
+from anticipate.nn.aga import AGA
+from anticipate.nn.aga.guidance import ActionGuidance
+from anticipate.run_settings import load_run
+
+
+class AGARun(NamedTuple):
+    """A network in evaluation mode on the CPU, none of whose parameters asks for gradients."""
+
+    network: AGA
+    data: ShortTermDataModule
+
+    @property
+    def note(self) -> str:
+        """Caveat that every picture carries; may be empty."""
+        return "synthetic features" if self.data.synthetic else ""
+
+
+def load_aga(ckpt: Path, data: Path) -> AGARun:
+    """Return the AGA of a checkpoint and a data file of the same data set.
+
+    Args:
+        ckpt: Checkpoint of a run.
+        data: Data file.
+
+    Raises:
+        ConfigError: The checkpoint is of another network.
+        AnticipateError: Checkpoint or data that cannot be used, or that do not fit together.
+    """
+    model, module = load_run(ckpt, data)
+    if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
+        raise ConfigError(f"{ckpt} holds no AGA, and nothing else can be explained this way")
+    assert isinstance(module, ShortTermDataModule)
+    return AGARun(model.network.requires_grad_(requires_grad=False), module)
+
+
+def guidance_of(network: AGA) -> ActionGuidance:
+    """Return what makes queries and keys of predictions.
+
+    Raises:
+        ConfigError: Attention is visual, so no prediction plays a part in it.
+    """
+    if network.guidance is None:
+        raise ConfigError(
+            "the network has visual attention, which no prediction guides: "
+            "explain one trained with attention: action_guided"
+        )
+    return network.guidance
+
+
+def action_ids(names: Sequence[str], vocabulary: tuple[str, ...]) -> list[int]:
+    """Return the ids of some actions, each once.
+
+    Args:
+        names: Actions, as the data set calls them.
+        vocabulary: Name of each action.
+
+    Raises:
+        ConfigError: An action that the data set does not have.
+    """
+    ids = {name: action for action, name in enumerate(vocabulary)}
+    for name in names:
+        if name not in ids:
+            raise ConfigError(f"no action '{name}' among {len(ids):,}{_near(name, vocabulary)}")
+    return list(dict.fromkeys(ids[name] for name in names))
+
+
+def clip_items(segment_ids: Sequence[str], data: ShortTermDataModule) -> list[int]:
+    """Return the positions of some clips among those that the run is scored on.
+
+    Args:
+        segment_ids: Segments that the clips anticipate.
+        data: Data module.
+
+    Raises:
+        ConfigError: No such segment, or one that starts before anything may be seen.
+    """
+    known = data.test_dataset.rows.segment_ids
+    items = {segment_id: item for item, segment_id in enumerate(known)}
+    for segment_id in segment_ids:
+        if segment_id in items:
+            continue
+        if segment_id in data.test_segments.segment_ids:
+            raise ConfigError(
+                f"clip '{segment_id}' starts too early to be anticipated: nothing of its video may "
+                "be seen; name a later one"
+            )
+        raise ConfigError(
+            f"no clip '{segment_id}' among the {len(known):,} {data.evaluate_on} segments"
+            + _near(segment_id, known)
+        )
+    return [items[segment_id] for segment_id in segment_ids]
+
+
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """Declare the options that all explanations of AGA share."""
+    parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint of a run")
+    parser.add_argument("--data", type=Path, required=True, help="data file")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    if near:
+        return f": did you mean {' or '.join(repr(word) for word in near)}?"
+    return f", such as {known[0]!r}" if known else ""
