@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.models.short_term import ShortTermAnticipator
 from anticipate.predictions.dense import DensePredictionsWriter
@@ -55,8 +56,11 @@ class PredictionsFile(Callback):
             _add_videos(self._writer, batch, outputs)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the file its final name."""
+        """Give the file its final name and say it."""
+        assert self._writer is not None
+        path = self._writer.path
         self._close(None)
+        notice(f"predictions: {path}")
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
