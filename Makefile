@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablations test check format clean
+.PHONY: help setup demo ablations report dashboard test check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ ablations: $(READY)  ## run every ablation, or STUDY=experts; PROFILE=demo: smal
 	$(call sweep,aga,ek100,synthetic_actions,$(filter aga_%,$(STUDIES))) || failed=1; \
 	$(BIN)/anticipate report $$(ls -d runs/ablations runs/demo_ablations 2>/dev/null) --output report || failed=1; \
 	exit $$failed
+
+report: $(READY)  ## tables, figures and verdicts from finished runs (RUNS=runs OUTPUT=report)
+	$(BIN)/anticipate report $(or $(RUNS),runs) --output $(or $(OUTPUT),report)
+
+dashboard: $(READY)  ## open TensorBoard on all runs (RUNS=runs)
+	$(BIN)/tensorboard --logdir $(or $(RUNS),runs)
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2
