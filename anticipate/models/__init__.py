@@ -5,4 +5,9 @@ from anticipate.models.diffusion import DiffusionAnticipator
 from anticipate.models.sequence import SequenceAnticipator
 from anticipate.models.short_term import ShortTermAnticipator
 
-__all__ = ["DenseAnticipator", "DiffusionAnticipator", "SequenceAnticipator", "ShortTermAnticipator"]
+__all__ = [
+    "DenseAnticipator",
+    "DiffusionAnticipator",
+    "SequenceAnticipator",
+    "ShortTermAnticipator",
+]
