@@ -10,6 +10,7 @@ from importlib import import_module
 
 from anticipate import __version__
 from anticipate.errors import AnticipateError, ConfigError
+from anticipate.machine import keep_freed_memory
 
 COMMANDS = {
     "prepare": ("anticipate.data.prepare:main", "make one HDF5 file of a release"),
@@ -81,5 +82,6 @@ def _run(argv: list[str]) -> None:
     # Between two of torch's parallel regions its OpenMP threads spin, on the cores that the
     # compiled kernels then need: a denoising step takes 0.29 s instead of 0.18 s on two cores.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    keep_freed_memory()
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

@@ -1,9 +1,14 @@
-"""The machine that a program runs on: its processor and how much memory the program held."""
+"""The machine that a program runs on: its processor and the memory of the program."""
 
+import ctypes
 import platform
+import sys
 from pathlib import Path
 
 _CPU_FACTS = Path("/proc/cpuinfo")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Options of glibc's mallopt: how much freed memory it keeps, up to which size it keeps blocks."""
+KEPT_BYTES = 10**9
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -35,3 +40,16 @@ def memory_peak() -> int | None:
     fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
     kibibytes, _ = fields["VmHWM"].split()
     return int(kibibytes) * 1024
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep what is freed, up to a gigabyte, for whatever is asked for next.
+
+    glibc gives large blocks back to the system, which clears every page when it hands them out
+    again: a denoising step, whose tensors are all large, takes 1.2 to 1.5 times as long. Other
+    allocators stay as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
