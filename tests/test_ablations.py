@@ -1,14 +1,19 @@
 """Ablation files: each names its parent and what differs, and profiles leave that alone."""
 
 import inspect
+from functools import partial
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
+import torch
 import yaml
 
 import anticipate.models
 import anticipate.nn
 from anticipate.config_chain import config_chain
+from anticipate.data import Synthetic, SyntheticActions
+from anticipate.registry import FROM_DATA
 from anticipate.report.studies import STUDIES
 from anticipate.sweep.settings import SettingsReader, differences, flatten
 from anticipate.training import command_line
@@ -25,6 +30,19 @@ SHORT_TERM = {
 }
 NETWORKS = {"mixant": "model.init_args.denoiser", "aga": "model.init_args.network"}
 """Where the settings of the network stand, by complete model."""
+
+TINY = {
+    "mixant": {
+        "model.init_args.denoiser.init_args.d_model": 8,
+        "model.init_args.denoiser.init_args.d_state": 2,
+        "model.init_args.num_inference_steps": 2,
+        "model.init_args.num_samples": 2,
+    },
+    "aga": {
+        "model.init_args.network.init_args.hidden_dim": 8,
+        "model.init_args.network.init_args.num_heads": 2,
+    },
+}
 
 
 def name_of(path):
@@ -111,21 +129,6 @@ def test_a_profile_leaves_the_points_alone(profile):
     assert all(config_chain(profile)[-2] == complete(path).resolve() for path in points)
 
 
-@pytest.mark.parametrize("path", POINTS, ids=name_of)
-def test_every_network_can_be_built_under_the_profile(path):
-    settings = merged(profile_of(path), path)
-    assert {key: settings[key] for key in changes(path)} == changes(path)
-    part = NETWORKS[family(path)]
-    kind = getattr(anticipate.nn, settings[f"{part}.class_path"])
-    known = inspect.signature(kind).parameters
-    start = f"{part}.init_args."
-    init_args = {k.removeprefix(start): v for k, v in settings.items() if k.startswith(start)}
-    if changes_class(path):  # settings that the other class lacks are dropped
-        init_args = {name: value for name, value in init_args.items() if name in known}
-    network = kind(20, 16, **init_args)
-    assert all(parameter.numel() for parameter in network.parameters())
-
-
 @pytest.fixture(scope="module")
 def reader():
     return command_line(SettingsReader, ["fit"])
@@ -137,13 +140,14 @@ def small(reader):
     return {profile: reader.read([f"--config={profile}"]) for profile in PROFILES}
 
 
-@pytest.mark.parametrize("study", sorted((DENSE | SHORT_TERM) - {"denoiser"}))
-def test_the_command_line_puts_the_profile_between_parent_and_point(study, reader, small):
-    path = next(path for path in POINTS if path.parent.name == study and changes(path))
-    point = reader.read([f"--config={profile_of(path)}", f"--config={path}"])
-    assert set(differences(small[profile_of(path)], point)) == {"run_name", *changes(path)}
-    assert {key: point[key] for key in changes(path)} == changes(path)
+@pytest.mark.parametrize("path", POINTS, ids=name_of)
+def test_the_command_line_puts_the_profile_between_parent_and_point(path, reader, small):
+    profile = profile_of(path)
+    point = reader.read([f"--config={profile}", f"--config={path}"])
     assert point["run_name"] == name_of(path)
+    if not changes_class(path):
+        assert {key: point[key] for key in changes(path)} == changes(path)
+        assert set(differences(small[profile], point)) == {"run_name", *changes(path)}
 
 
 def test_a_transformer_takes_its_layers_from_its_file_and_its_width_from_the_profile(reader):
@@ -156,3 +160,56 @@ def test_a_transformer_takes_its_layers_from_its_file_and_its_width_from_the_pro
         point[f"{start}init_args.d_model"] == merged(profile_of(path))[f"{start}init_args.d_model"]
     )
     assert f"{start}init_args.num_experts" not in point
+
+
+@pytest.fixture(scope="module")
+def data(synthetic_file, actions_file):
+    """Tiny data of both families."""
+    return {
+        "mixant": Synthetic(str(synthetic_file), sample_rate=10, batch_size=2, eval_batch_size=2),
+        "aga": SyntheticActions(str(actions_file), batch_size=2, eval_batch_size=2),
+    }
+
+
+def tiny_model(path, data):
+    """The model of a point under its profile, but narrower and quick to sample from."""
+    settings = {**merged(profile_of(path), path), **TINY[family(path)]}
+    part = NETWORKS[family(path)]
+    kind = getattr(anticipate.nn, settings[f"{part}.class_path"])
+    network = {name: value for name, value in below(part, settings) if name in parameters(kind)}
+    model = getattr(anticipate.models, settings["model.class_path"])
+    facts = {name: getattr(data, name) for name in FROM_DATA if name in parameters(model)}
+    rest = {name: value for name, value in below("model", settings) if name in parameters(model)}
+    slot = part.rpartition(".")[2]
+    return model(**facts, **rest, **{slot: partial(kind, **network)})
+
+
+def below(part, settings):
+    start = f"{part}.init_args."
+    return [(k.removeprefix(start), v) for k, v in settings.items() if k.startswith(start)]
+
+
+def parameters(kind):
+    return inspect.signature(kind).parameters
+
+
+@pytest.mark.parametrize("path", POINTS, ids=name_of)
+def test_every_point_trains_for_two_steps_and_forecasts(path, data, tmp_path):
+    data = data[family(path)]
+    model = tiny_model(path, data)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        fast_dev_run=2,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    trainer.fit(model, data)
+    after = list(model.parameters())
+    assert not all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    data.setup("test")
+    batch = next(iter(data.test_dataloader()))
+    forecast = model.eval().forecast(batch)[0]
+    assert forecast.isfinite().all()
+    assert len(forecast) == 2  # samples of a dense model, rows of a short-term one
