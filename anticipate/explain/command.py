@@ -31,12 +31,9 @@ def main(argv: list[str]) -> None:
     Args:
         argv: The command's name, that of the analysis and its options.
     """
-    parser = CommandParser(prog="anticipate explain", description=__doc__, add_help=False)
+    parser = CommandParser(prog="anticipate explain", description=__doc__)
     lines = "; ".join(f"{name}: {help_}" for name, (_, help_) in ANALYSES.items())
     parser.add_argument("analysis", choices=ANALYSES, help=lines)
-    if len(argv) == 1 or argv[1] in ("-h", "--help"):
-        parser.print_help()
-        return
     name = parser.parse_args(argv[1:2]).analysis
     module, _, function = ANALYSES[name][0].partition(":")
     getattr(import_module(module), function)(argv[1:])
