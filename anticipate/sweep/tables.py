@@ -13,7 +13,8 @@ def plan_table(planned: Sequence[Planned]) -> Table:
     """Return the table of a dry run: what there is to do about each run."""
     table = Table("run", "to do")
     for run, step, same_as in planned:
-        table.add_row(str(run.folder), f"same as {same_as}" if same_as else step)
+        what = f"same as {same_as.relative_to(run.run_dir)}" if same_as else step
+        table.add_row(str(run.folder.relative_to(run.run_dir)), what)
     return table
 
 

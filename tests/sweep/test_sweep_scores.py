@@ -63,7 +63,7 @@ def test_tables_and_document_tell_what_is_done_shared_and_missing(folders):
     folders.finish(second, 42.0)
     planned = plan([done, second, shared, missing])
     text = shown(plan_table(planned))
-    assert f"same as {done.folder}" in text
+    assert "same as a/split_1/seed_0" in text
     assert "train" in text
     scores = [read_scores(item.same_as or item.run.folder) for item in planned[:3]]
     groups = by_experiment(planned, [*scores, None])
