@@ -10,16 +10,18 @@ from torch import Tensor
 from anticipate.benchmark import fused_c, peers
 from anticipate.benchmark.memory import peak_memory
 from anticipate.benchmark.report import MIB, Group, Report
-from anticipate.benchmark.timing import compare, without_result
+from anticipate.benchmark.timing import compare, interleaved, without_result
 from anticipate.nn.scan import selective_scan
 from anticipate.nn.scan.inputs import ScanInputs
 
 Scan = Callable[[ScanInputs], Tensor]
 
-LENGTHS = (500, 1000, 2000, 4000, 8000, 16000)
+LENGTHS = (500, 1000, 4000, 16000)
 GROWTH_BATCH = 2
 PEER_LIMIT = 2**30
 """Bytes of states beyond which a peer, which forms all of them, is left out."""
+TIME_LIMIT = 2.0
+"""Seconds of a pass beyond which a peer is left out."""
 
 SCANS: dict[str, Scan] = {
     "anticipate": lambda x: selective_scan(*x),
@@ -69,16 +71,10 @@ def forward_backward(batch: int, frames: int, repeats: int) -> Group:
 
 def growth(name: str, lengths: Sequence[int], repeats: int, memory: bool) -> Group:
     """Time one scan with gradients at several lengths, a peer only as far as it fits."""
-    forms_states = SCANS[name] in PEERS
-    fitting = [n for n in lengths if not forms_states or _peer_bytes(n) <= PEER_LIMIT]
+    fitting, notes = _fitting(name, lengths)
     titles = {length: f"{length} frames" for length in fitting}
     candidates = {titles[length]: without_result(gradient_work(name, length)) for length in fitting}
     figures = {titles[n]: _memory_figure(name, n) for n in fitting} if memory else {}
-    notes = [
-        f"{n} frames left out: about {_peer_bytes(n) / 2**30:.1f} GiB of states"
-        for n in lengths
-        if n not in fitting
-    ]
     title = f"{name}, forward and backward, batch {GROWTH_BATCH}, by length"
     return compare(title, candidates, repeats, figures, notes)
 
@@ -119,6 +115,25 @@ def _installed() -> tuple[dict[str, Scan], list[str]]:
         return dict(SCANS), []
     missing = "mambapy left out: not installed; install it with: pip install 'anticipate[bench]'"
     return {name: scan for name, scan in SCANS.items() if name != "mambapy"}, [missing]
+
+
+def _fitting(name: str, lengths: Sequence[int]) -> tuple[list[int], list[str]]:
+    """Return the lengths, ascending, that a scan is measured at, and why not at the others."""
+    if SCANS[name] not in PEERS:
+        return list(lengths), []
+    fitting: list[int] = []
+    notes = []
+    rate = 0.0  # seconds by the square of the length: a loop over slices goes back that slowly
+    for length in lengths:
+        if _peer_bytes(length) > PEER_LIMIT:
+            gibibytes = _peer_bytes(length) / 2**30
+            notes.append(f"{length} frames left out: about {gibibytes:.1f} GiB of states")
+        elif rate * length**2 > TIME_LIMIT:
+            notes.append(f"{length} frames left out: up to {rate * length**2:.0f} s per pass")
+        else:
+            rate = interleaved({name: gradient_work(name, length)}, 1)[name][0] / length**2
+            fitting.append(length)
+    return fitting, notes
 
 
 def _peer_bytes(length: int) -> int:

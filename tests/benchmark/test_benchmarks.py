@@ -99,6 +99,13 @@ def test_peers_grow_only_as_far_as_they_fit(monkeypatch):
     assert ours.notes == ()
 
 
+def test_peers_grow_only_as_long_as_they_are_not_slow(monkeypatch):
+    monkeypatch.setattr(scan, "interleaved", lambda works, rounds: {name: [1.0] for name in works})
+    peer = scan.growth("mamba_ssm's reference", (4, 5, 8), repeats=1, memory=False)
+    assert [row.name for row in peer.rows] == ["4 frames", "5 frames"]
+    assert peer.notes == ("8 frames left out: up to 3 s per pass",)
+
+
 def test_data_asks_for_the_bytes_of_its_tokens_alone():
     ours, whole, _ = report("data").groups[0].rows
     tokens, frames = math.ceil(int(0.2 * 60) / 3), 60
