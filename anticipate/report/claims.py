@@ -58,7 +58,7 @@ def judge(claim: Claim, scores: Scores) -> Finding:
     try:
         return claim.check(scores)
     except _MissingError as missing:
-        return Finding(Verdict.MISSING, f"no run of {missing}")
+        return Finding(Verdict.MISSING, f"needs runs of: {missing}")
 
 
 class _MissingError(Exception):
