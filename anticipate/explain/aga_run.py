@@ -26,18 +26,19 @@ class AGARun(NamedTuple):
         return "synthetic features" if self.data.synthetic else ""
 
 
-def load_aga(ckpt: Path, data: Path) -> AGARun:
+def load_aga(ckpt: Path, data: Path, settings: Sequence[str] = ()) -> AGARun:
     """Return the AGA of a checkpoint and a data file of the same data set.
 
     Args:
         ckpt: Checkpoint of a run.
         data: Data file.
+        settings: More settings, as on the command line; they replace those of the run.
 
     Raises:
         ConfigError: The checkpoint is of another network.
         AnticipateError: Checkpoint or data that cannot be used, or that do not fit together.
     """
-    model, module = load_run(ckpt, data)
+    model, module = load_run(ckpt, data, settings)
     if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
         raise ConfigError(f"{ckpt} holds no AGA, and nothing else can be explained this way")
     assert isinstance(module, ShortTermDataModule)

@@ -81,10 +81,10 @@ def explain_clips(
     batch = collate_short_term([dataset[Draw(item, 0)] for item in items])
     targets = _targets(batch, target, run.data.vocabulary)
     found = change_past(run.network, batch.features, targets, descent)
-    starts = dataset.rows.starts[items, None]
-    times = (batch.frames.numpy() - starts) / run.data.store.fps
+    fps = run.data.store.fps
+    times = -run.data.grid.lead_frames(fps) / fps
     return [
-        change_document(found, clip, batch, targets, times[clip], run.data.vocabulary)
+        change_document(found, clip, batch, targets, times, run.data.vocabulary)
         for clip in range(len(items))
     ]
 
@@ -117,6 +117,7 @@ def _picture(document: dict[str, Any], note: str) -> Any:
         np.array([step["kl"] for step in by_time]),
         shown,
         changes,
+        document["target"],
         f"{document['clip']}: the past that leads to '{document['target']}'{end}",
         note,
     )

@@ -19,7 +19,7 @@ def bigram_counts(segments: SegmentTable, num_actions: int) -> Int[np.ndarray, "
         segments: Labelled segments; those of a video are taken in the order in which they start.
         num_actions: Number of actions.
     """
-    counts = np.zeros((num_actions, num_actions), np.int64)
+    counts = np.zeros((num_actions, num_actions), np.int32)
     for rows in segments.by_video().values():
         order = rows[np.argsort(segments.starts[rows], kind="stable")]
         actions = segments.actions[order]

@@ -29,7 +29,7 @@ def change_document(
         clip: Row of the clip.
         batch: The clips.
         targets: Action that each clip was led to.
-        times: When each step of the clip looks at the video, in seconds from the start of the
+        times: When each step of a clip looks at its video, in seconds from the start of the
             action, negative.
         vocabulary: Name of each action.
     """

@@ -1,11 +1,10 @@
 """`anticipate explain gate`: how AGA weighs its past against the current frame along a clip.
 
-Written into the output folder: `gate_<clip or video>.png` (weight of the past over time, its spread
-over the channels, the actions that the annotation shows), as SVG too; `gate_<..>.csv` with a row
-for each step; `gate_<..>.json` with the mean weight where an action has just begun and elsewhere.
+Written into the output folder: `gate_<clip>.png` (weight of the past over time, its spread
+over the channels, the actions that the annotation shows), as SVG too; `gate_<clip>.csv` with a row
+for each step; `gate_<clip>.json` with the mean weight where an action has just begun and elsewhere.
 """
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ from jaxtyping import Float, Int
 from anticipate.console import CommandParser
 from anticipate.data.segment_table import SegmentTable, joined
 from anticipate.data.short_term_module import ShortTermDataModule
-from anticipate.errors import ConfigError
 from anticipate.explain.aga_run import AGARun, add_run_arguments, clip_items, load_aga
 from anticipate.explain.gate_course import (
     QUANTILES,
@@ -31,18 +29,19 @@ from anticipate.report.gate_figure import gate_picture
 from anticipate.report.pictures import save_picture
 
 
-class Walk(NamedTuple):
-    """Moments of one video at which the network looks, the first one included."""
+class Clip(NamedTuple):
+    """Moments of one video at which the network looks."""
 
-    name: str
-    """Of the clip or the video."""
+    segment_id: str
     video_id: str
     frames: Int[np.ndarray, " steps"]
-    """Frame numbers, counted from 1 at the annotation rate."""
+    """Frame numbers that are read, counted from 1 at the annotation rate."""
+    times: Float[np.ndarray, " steps"]
+    """Seconds of the video asked for; below 0 before it, where its oldest frame stands in."""
 
 
 def main(argv: list[str]) -> None:
-    """Show the gate along one clip or video.
+    """Show the gate along one clip.
 
     Args:
         argv: The analysis's name and its options.
@@ -51,19 +50,20 @@ def main(argv: list[str]) -> None:
         AnticipateError: Any mistake of the user.
     """
     options = _parser().parse_args(argv[1:])
-    run = load_aga(options.ckpt, options.data)
-    walk = clip_walk(run.data, options.clip) if options.clip else _video_walk(run.data, options)
-    features = run.data.store.features_at(walk.video_id, walk.frames)
+    settings = [] if options.num_steps is None else [f"--data.num_steps={options.num_steps}"]
+    run = load_aga(options.ckpt, options.data, settings)
+    clip = find_clip(run.data, options.clip)
+    features = run.data.store.features_at(clip.video_id, clip.frames)
     course = gate_course(run.network, torch.from_numpy(features))
-    fps = run.data.store.fps
-    segments = video_segments(run.data, walk.video_id)
-    spans = shown_spans(segments, int(walk.frames[0]), int(walk.frames[-1]), fps)
+    segments = video_segments(run.data, clip.video_id)
+    first, last = (int(clip.frames[end]) for end in (0, -1))
+    spans = shown_spans(segments, first, last, run.data.store.fps)
     with results_folder(options.output) as folder:
-        _write(folder, run, walk, course, spans)
+        _write(folder, run, clip, course, spans)
 
 
-def clip_walk(data: ShortTermDataModule, segment_id: str) -> Walk:
-    """Return the moments of a clip; steps that repeat its oldest frame are left out.
+def find_clip(data: ShortTermDataModule, segment_id: str) -> Clip:
+    """Return the moments of a clip.
 
     Args:
         data: Data module.
@@ -72,9 +72,10 @@ def clip_walk(data: ShortTermDataModule, segment_id: str) -> Walk:
     Raises:
         ConfigError: No such clip among those that the run is scored on.
     """
-    dataset = data.test_dataset
+    dataset, fps = data.test_dataset, data.store.fps
     (item,) = clip_items([segment_id], data)
-    return Walk(segment_id, dataset.rows.video_ids[item], np.unique(dataset.frames[item]))
+    times = (dataset.rows.starts[item] - data.grid.lead_frames(fps)) / fps
+    return Clip(segment_id, dataset.rows.video_ids[item], dataset.frames[item], times)
 
 
 def video_segments(data: ShortTermDataModule, video_id: str) -> SegmentTable:
@@ -84,36 +85,22 @@ def video_segments(data: ShortTermDataModule, video_id: str) -> SegmentTable:
     return rows.take(np.flatnonzero([video == video_id for video in rows.video_ids]))
 
 
-def _video_walk(data: ShortTermDataModule, options: Namespace) -> Walk:
-    """Return the moments of a video, one step time apart."""
-    fps, end = data.store.fps, data.store.num_frames(options.video)
-    first, last = options.start or 0.0, options.stop or end / fps
-    times = np.arange(first, min(last, end / fps), data.step_time)
-    frames = np.floor(times * fps).astype(np.int64) + 1
-    if len(frames) < 2:
-        raise ConfigError(
-            f"fewer than 2 steps of {options.video} from {first:g} s to {last:g} s: the video "
-            f"lasts {end / fps:.2f} s; choose --start and --stop inside, --start first"
-        )
-    return Walk(options.video, options.video, frames)
-
-
-def _write(folder: Path, run: AGARun, walk: Walk, course: GateCourse, spans: list[Span]) -> None:
-    times = walk.frames[1:] / run.data.store.fps
-    name = f"gate_{walk.name.replace('/', '_')}"
+def _write(folder: Path, run: AGARun, clip: Clip, course: GateCourse, spans: list[Span]) -> None:
+    times = clip.times[1:]
+    name = f"gate_{clip.segment_id.replace('/', '_')}"
     vocabulary = run.data.vocabulary
     figure = gate_picture(
         times,
         course.mean,
         course.quantiles,
         [(vocabulary[span.action], span.start, span.stop) for span in spans],
-        f"{walk.name}: weight of the past",
+        f"{clip.segment_id}: weight of the past",
         run.note,
     )
     save_picture(figure, folder, name)
     begun = after_boundary(times, spans)
     rows = zip(
-        walk.frames[1:].tolist(),
+        clip.frames[1:].tolist(),
         times.tolist(),
         course.mean.tolist(),
         *course.quantiles.T.tolist(),
@@ -124,15 +111,15 @@ def _write(folder: Path, run: AGARun, walk: Walk, course: GateCourse, spans: lis
     quantiles = [f"quantile_{quantile}" for quantile in QUANTILES]
     header = ["frame", "time", "mean", *quantiles, "action_has_begun", "expected"]
     write_csv(folder / f"{name}.csv", header, rows)
-    write_json(folder / f"{name}.json", _document(run, walk, course.mean, begun))
+    write_json(folder / f"{name}.json", _document(run, clip, course.mean, begun))
 
 
 def _document(
-    run: AGARun, walk: Walk, mean: Float[np.ndarray, " steps"], begun: Any
+    run: AGARun, clip: Clip, mean: Float[np.ndarray, " steps"], begun: Any
 ) -> dict[str, Any]:
     return {
-        "name": walk.name,
-        "video": walk.video_id,
+        "clip": clip.segment_id,
+        "video": clip.video_id,
         "dataset": run.data.dataset,
         "synthetic": run.data.synthetic,
         "gate": run.network.fusion.kind,
@@ -150,9 +137,8 @@ def _mean(values: Float[np.ndarray, " chosen"]) -> float:
 def _parser() -> CommandParser:
     parser = CommandParser(prog="anticipate explain gate", description=__doc__)
     add_run_arguments(parser)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--clip", metavar="ID", help="segment that the clip anticipates")
-    what.add_argument("--video", metavar="ID", help="whole video instead")
-    parser.add_argument("--start", type=float, help="seconds of the video at which to begin")
-    parser.add_argument("--stop", type=float, help="seconds of the video at which to end")
+    parser.add_argument(
+        "--clip", metavar="ID", required=True, help="segment that the clip anticipates"
+    )
+    parser.add_argument("--num_steps", type=int, help="steps of the clip (default: the run's)")
     return parser

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from anticipate.report.figures import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, new_figure
 
@@ -80,7 +81,7 @@ def action_matrices(
         note: Caveat to print in the corner.
     """
     side = max(CELL_INCHES * len(actions), 1.4)
-    size = (NAME_INCHES + (side + 0.75) * len(panels), side + NAME_INCHES + 0.75)
+    size = (NAME_INCHES + (side + 0.75) * len(panels), side + NAME_INCHES + 0.45)
     figure = new_figure(size, title, note)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for place, (name, shares) in zip(axes, panels.items(), strict=True):
@@ -103,6 +104,6 @@ def _draw_matrix(
     axes.set_title(name, fontsize=TEXT_SIZE, color=INK)
     axes.tick_params(length=0, pad=1.5)
     axes.spines[:].set_color("#d5d8dc")
-    bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02, format="{x:.0%}")
+    bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02, format=PercentFormatter(1.0))
     bar.ax.tick_params(labelsize=NAME_SIZE, labelcolor=FAINT_INK, length=0)
     bar.outline.set_visible(False)

@@ -35,17 +35,19 @@ def counterfactual_picture(
     kl: Float[np.ndarray, " steps"],
     shown: Sequence[int],
     changes: Sequence[StepChange],
+    target: str,
     title: str,
     note: str = "",
 ) -> Figure:
     """Draw how far each prediction moved, and the likeliest actions before and after.
 
     Args:
-        times: When each past step looks at the video, in seconds before the action starts,
+        times: When each past step looks at the video, in seconds from the start of the action,
             negative.
         kl: How far its prediction moved, in nats.
         shown: Positions of the steps whose rankings are drawn, oldest first.
         changes: Rankings of these steps, then of the last step, whose expectation was to change.
+        target: Action that was to be expected, which stands out.
         title: What is shown.
         note: Caveat to print in the corner.
     """
@@ -56,6 +58,8 @@ def counterfactual_picture(
         top, bottom = (figure.add_subplot(grid[row, column]) for row in (1, 2))
         _draw_ranking(top, change.before, {name for name, _ in change.after}, LEFT_COLOR)
         _draw_ranking(bottom, change.after, {name for name, _ in change.before}, ENTERED_COLOR)
+        for axes in (top, bottom):
+            _mark(axes, target)
         top.set_title(change.title, fontsize=SMALL_SIZE, color=INK, pad=3)
         if column == 0:
             top.set_ylabel("original", fontsize=TEXT_SIZE, color=INK)
@@ -70,13 +74,12 @@ def _draw_change(
     shown: Sequence[int],
 ) -> None:
     colors = [SHOWN_COLOR if step in shown else KL_COLOR for step in range(len(kl))]
-    # Steps before the video repeat its oldest frame, so places are steps and times only labels.
     places = np.arange(len(kl))
     axes.bar(places, kl, 0.8, color=colors)
     marked = places[::-1][:: max(1, len(kl) // 10)]
-    axes.set_xticks(marked, [f"{times[step]:g}" for step in marked])
+    axes.set_xticks(marked, [f"{times[step]:.3g}" for step in marked])
     axes.set_xlabel(
-        "seconds before the action starts", fontsize=SMALL_SIZE, color=FAINT_INK, labelpad=1
+        "seconds from the start of the action", fontsize=SMALL_SIZE, color=FAINT_INK, labelpad=1
     )
     axes.set_ylabel("change\n(KL, nats)", fontsize=SMALL_SIZE, color=FAINT_INK)
     axes.tick_params(labelsize=SMALL_SIZE, colors=FAINT_INK, length=2.5)
@@ -99,3 +102,9 @@ def _draw_ranking(axes: Axes, ranking: Ranking, others: set[str], color: str) ->
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
+
+
+def _mark(axes: Axes, target: str) -> None:
+    for text in axes.texts:
+        if text.get_text().startswith(f"{target}  "):
+            text.set(fontweight="bold", color=INK)

@@ -14,7 +14,7 @@ HEIGHTS = (1.7, 0.75)
 """Inches of the curve and of the strip of actions."""
 STRIP_COLORS = ("#dfe6ec", "#c4d2de")
 """Neighbouring actions alternate, so that each is seen to end."""
-SHORT_NAME_SHARE = 0.012
+SHORT_NAME_SHARE = 0.015
 """Actions shorter than this share of the picture have no room for a name."""
 
 
@@ -31,7 +31,8 @@ def gate_picture(
     Args:
         times: When each step looks at the video, in seconds.
         mean: Mean weight of the channels, 0 (frame alone) to 1 (past alone).
-        quantiles: Quantiles of the channels, an odd number, from the lowest to the highest.
+        quantiles: Quantiles of the channels, an odd number, from the lowest to the highest; all
+            equal for a gate with one weight.
         actions: Name, start and end of each action, in seconds.
         title: What is shown.
         note: Caveat to print in the corner.
@@ -45,20 +46,26 @@ def gate_picture(
     curve.plot(times, mean, color=LINE_COLOR, linewidth=1.4, marker="o", markersize=2.5)
     curve.axhline(0.5, color=FAINT_INK, linewidth=0.6, linestyle=(0, (4, 4)))
     curve.set_ylabel("weight of the past", fontsize=TEXT_SIZE, color=INK)
+    if (quantiles[:, 0] < quantiles[:, -1]).any():
+        text = "line: mean of the channels; bands: their quantiles"
+        curve.set_title(text, loc="right", fontsize=SMALL_SIZE, color=FAINT_INK, pad=2)
     for _, start, _ in actions:
         for axes in (curve, strip):
             axes.axvline(start, color=BOUNDARY_COLOR, linewidth=0.8, zorder=0)
-    _draw_actions(strip, actions, times[-1] - times[0])
+    _draw_actions(strip, actions, times[0], times[-1])
     curve.set_xlim(times[0], times[-1])
     _dress(curve, strip)
     return figure
 
 
-def _draw_actions(axes: Axes, actions: Sequence[tuple[str, float, float]], seconds: float) -> None:
-    for number, (name, start, stop) in enumerate(actions):
+def _draw_actions(
+    axes: Axes, actions: Sequence[tuple[str, float, float]], first: float, last: float
+) -> None:
+    for number, (name, begin, end) in enumerate(actions):
+        start, stop = max(begin, first), min(end, last)
         color = STRIP_COLORS[number % len(STRIP_COLORS)]
         axes.broken_barh([(start, stop - start)], (0, 1), facecolors=color, linewidth=0)
-        if stop - start > SHORT_NAME_SHARE * seconds:
+        if stop - start > SHORT_NAME_SHARE * (last - first):
             axes.text(
                 (start + stop) / 2,
                 0.5,
@@ -68,7 +75,6 @@ def _draw_actions(axes: Axes, actions: Sequence[tuple[str, float, float]], secon
                 color=INK,
                 ha="center",
                 va="center",
-                clip_on=True,
             )
     axes.set_ylim(0, 1)
 
