@@ -84,7 +84,7 @@ def clip_items(segment_ids: Sequence[str], data: ShortTermDataModule) -> list[in
         data: Data module.
 
     Raises:
-        ConfigError: No such segment, or one that starts before anything may be seen.
+        ConfigError: No such segment, or one that is not scored.
     """
     known = data.test_dataset.rows.segment_ids
     items = {segment_id: item for item, segment_id in enumerate(known)}
@@ -92,10 +92,7 @@ def clip_items(segment_ids: Sequence[str], data: ShortTermDataModule) -> list[in
         if segment_id in items:
             continue
         if segment_id in data.test_segments.segment_ids:
-            raise ConfigError(
-                f"clip '{segment_id}' starts too early to be anticipated: nothing of its video may "
-                "be seen; name a later one"
-            )
+            raise ConfigError(f"clip '{segment_id}' {_why_left_out(data)}; name another one")
         raise ConfigError(
             f"no clip '{segment_id}' among the {len(known):,} {data.evaluate_on} segments"
             + _near(segment_id, known)
@@ -108,6 +105,13 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint of a run")
     parser.add_argument("--data", type=Path, required=True, help="data file")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+
+
+def _why_left_out(data: ShortTermDataModule) -> str:
+    early = "starts too early to be anticipated: nothing of its video may be seen"
+    if data.limit_test_rows is None:
+        return early
+    return f"{early}, or is left out by limit_test_rows ({data.limit_test_rows}) of the run"
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -205,6 +205,12 @@ def test_unknown_clips_and_those_without_a_past_are_told_apart(actions_file):
         clip_items(["P99"], data)
 
 
+def test_a_clip_that_a_quick_run_leaves_out_is_told_so(actions_file):
+    data = SyntheticActions(str(actions_file), limit_test_rows=1)
+    with pytest.raises(ConfigError, match="left out by limit_test_rows"):
+        clip_items([data.test_segments.segment_ids[-1]], data)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
