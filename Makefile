@@ -49,6 +49,10 @@ report: $(READY)  ## tables, figures and verdicts from finished runs (RUNS=runs 
 dashboard: $(READY)  ## open TensorBoard on all runs (RUNS=runs)
 	$(BIN)/tensorboard --logdir $(or $(RUNS),runs)
 
+notebooks: $(READY)  ## run the notebooks; runs/notebooks gets them with their results
+	mkdir -p runs/notebooks
+	$(BIN)/jupyter-execute --output='../runs/notebooks/{notebook_name}' notebooks/*.ipynb
+
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2
 
