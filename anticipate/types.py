@@ -55,7 +55,8 @@ class ShortTermBatch(NamedTuple):
     targets: Int[Tensor, " batch"]
     """The action that follows; PAD_LABEL where the release withholds it."""
     frames: Int[Tensor, "batch steps"]
-    """Frame number that each step asked for, counted from 1 at the annotation rate."""
+    """Frame number that each step asked for, counted from 1 at the annotation rate; 0 before the
+    video, where features are zeros."""
     segment_ids: tuple[str, ...]
     """Row of the annotation that each clip anticipates."""
     video_ids: tuple[str, ...]
