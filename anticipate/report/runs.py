@@ -145,7 +145,8 @@ def _target(folder: Path) -> tuple[Path, Path]:
     content = _read_json(folder / SAME_AS)
     target = content.get("same_as")
     for root in folder.parents:
-        if isinstance(target, str) and (root / target).is_dir():
+        # a run named study/point may stand for the run point: below the study that is itself
+        if isinstance(target, str) and root / target != folder and (root / target).is_dir():
             return root, root / target
     raise _UnusableError(f"{SAME_AS} names '{target}', which no folder above it holds")
 

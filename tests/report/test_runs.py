@@ -47,6 +47,14 @@ def test_a_reference_takes_the_results_of_the_other_run(make_run, same_as, tmp_p
     assert found["router/unified"].root == root
 
 
+def test_a_point_may_bear_the_name_of_the_run_it_stands_for(make_run, same_as, tmp_path):
+    root = tmp_path / "runs"
+    make_run("mixant", 44.0)
+    same_as(root, "denoiser/mixant", "mixant/split_1/seed_0")
+    runs = {run.name: run for run in collect([root]).runs}
+    assert runs["denoiser/mixant"].values == runs["mixant"].values
+
+
 def test_each_unusable_folder_is_named_with_its_reason(make_run, same_as, tmp_path):
     root = tmp_path / "runs"
     make_run("good")
