@@ -59,7 +59,7 @@ class FileDataModule(LightningDataModule, ABC):
         self._check_least(0, "num_workers", "seed")
 
     def __str__(self) -> str:
-        # Lightning's text counts the items of every loader, and jsonargparse asks for it in passing.
+        # Lightning's text counts the items of every loader; jsonargparse asks for it in passing.
         return f"{type(self).__name__}({self.path}, split {self.split})"
 
     @staticmethod

@@ -16,7 +16,8 @@ def frame_labels(
 ) -> Int32[np.ndarray, " numbers"]:
     """Return the action of each frame of one video; position n is frame n, position 0 no frame.
 
-    Of segments that start together the last one in the release counts as the latest.
+    Of segments that start together the first one in the release counts as the earliest, the last
+    one as the latest.
 
     Args:
         segments: All segments of the video.
