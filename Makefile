@@ -40,7 +40,8 @@ ablations: $(READY)  ## run every ablation, or STUDY=experts; PROFILE=demo: smal
 	@failed=0; \
 	$(call sweep,mixant,breakfast,synthetic,$(filter-out aga_%,$(STUDIES))) || failed=1; \
 	$(call sweep,aga,ek100,synthetic_actions,$(filter aga_%,$(STUDIES))) || failed=1; \
-	$(BIN)/anticipate report $$(ls -d runs/ablations runs/demo_ablations 2>/dev/null) --output report || failed=1; \
+	runs=$$(ls -d runs/ablations runs/demo_ablations 2>/dev/null); \
+	test -z "$$runs" || $(BIN)/anticipate report $$runs --output report || failed=1; \
 	exit $$failed
 
 report: $(READY)  ## tables, figures and verdicts from finished runs (RUNS=runs OUTPUT=report)
