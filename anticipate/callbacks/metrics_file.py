@@ -11,8 +11,7 @@ from anticipate import __version__
 from anticipate.callbacks.drawing import writers
 from anticipate.callbacks.efficiency import efficiency
 from anticipate.console import finite
-
-NAME = "metrics.json"
+from anticipate.report.runs import METRICS
 
 
 def write_results(
@@ -65,7 +64,7 @@ def write_metrics(folder: Path, document: Mapping[str, Any]) -> Path:
         The file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / NAME, folder / f"{NAME}.partial"
+    path, partial = folder / METRICS, folder / f"{METRICS}.partial"
     text = json.dumps(finite({"version": __version__, **document}), indent=2)
     partial.write_text(text + "\n")
     partial.replace(path)

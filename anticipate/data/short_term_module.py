@@ -242,5 +242,5 @@ def _counted(
     used, total = len(dataset), segments.num_rows
     if used == total:
         return f"all {total:,} {what}"
-    reason = "evenly spread" if limit else "the others start too early to be anticipated"
+    reason = "evenly spread" if used == limit else "the others start too early to be anticipated"
     return f"{used:,} of {total:,} {what} ({reason})"

@@ -1,7 +1,6 @@
 """What an explanation of AGA starts from: a trained network, its data, and what the user named."""
 
 import difflib
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -98,13 +97,6 @@ def clip_items(segment_ids: Sequence[str], data: ShortTermDataModule) -> list[in
             + _near(segment_id, known)
         )
     return [items[segment_id] for segment_id in segment_ids]
-
-
-def add_run_arguments(parser: ArgumentParser) -> None:
-    """Declare the options that all explanations of AGA share."""
-    parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint of a run")
-    parser.add_argument("--data", type=Path, required=True, help="data file")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the results")
 
 
 def _why_left_out(data: ShortTermDataModule) -> str:

@@ -18,10 +18,10 @@ from anticipate.data.buckets import Draw
 from anticipate.data.short_term import collate_short_term
 from anticipate.data.subsets import spread_positions
 from anticipate.errors import ConfigError
-from anticipate.explain.aga_run import AGARun, action_ids, add_run_arguments, clip_items, load_aga
+from anticipate.explain.aga_run import AGARun, action_ids, clip_items, load_aga
 from anticipate.explain.change_document import change_document, summary_document
 from anticipate.explain.counterfactual import Descent, change_past
-from anticipate.explain.results_folder import results_folder, write_json
+from anticipate.explain.results_folder import add_run_arguments, results_folder, write_json
 from anticipate.report.counterfactual_figure import StepChange, counterfactual_picture
 from anticipate.report.pictures import save_picture
 from anticipate.types import ShortTermBatch

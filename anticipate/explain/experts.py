@@ -5,18 +5,21 @@ Written into the output folder: `usage*.png` (share of the choices by block, Mix
 `usage.csv`, `selections*.csv`; `experts.json` with numbers for the clustering.
 """
 
-import csv
-import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from anticipate.console import CommandParser, finite, notice
+from anticipate.console import CommandParser
 from anticipate.errors import DataError
 from anticipate.explain.clustering import LEAST_VIDEOS, clustering, embed
+from anticipate.explain.results_folder import (
+    add_run_arguments,
+    results_folder,
+    write_csv,
+    write_json,
+)
 from anticipate.explain.selections import Selections, select
 from anticipate.report.figures import expert_usage
 from anticipate.report.pictures import save_picture
@@ -46,27 +49,20 @@ def main(argv: list[str]) -> None:
                 f"{options.data}: {len(selections.video_ids)} test videos, expected at least "
                 f"{LEAST_VIDEOS} to cluster: use another --split"
             )
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
+    with results_folder(options.output) as folder:
         document = {
             "with_balancing" if not suffix else suffix[1:]: _write(
-                options.output, suffix, selections, checkpoints[suffix]
+                folder, suffix, selections, checkpoints[suffix]
             )
             for suffix, selections in found.items()
         }
-        _write_usage(options.output / "usage.csv", found)
-        text = json.dumps(finite({"obs_ratio": options.obs_ratio, **document}), indent=2)
-        (options.output / "experts.json").write_text(text + "\n")
-    except OSError as error:
-        raise DataError(f"{options.output}: cannot be written ({error})") from error
-    notice(f"figures, tables and numbers: {options.output}")
+        _write_usage(folder / "usage.csv", found)
+        write_json(folder / "experts.json", {"obs_ratio": options.obs_ratio, **document})
 
 
 def _parser() -> CommandParser:
     parser = CommandParser(prog="anticipate explain experts", description=__doc__)
-    parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint of a run")
-    parser.add_argument("--data", type=Path, required=True, help="data file")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+    add_run_arguments(parser)
     parser.add_argument("--without", type=Path, help="checkpoint trained without load balancing")
     parser.add_argument("--split", help="split whose test videos are used (default: the run's)")
     parser.add_argument(
@@ -103,7 +99,7 @@ def _write_selections(
     names = [f"block{b + 1}_router{r + 1}" for b in range(blocks) for r in range(routers)]
     chosen = (selections.chosen.reshape(videos, -1) + 1).tolist()
     rows = zip(selections.video_ids, selections.activities, plane.tolist(), chosen, strict=True)
-    _write_csv(
+    write_csv(
         path,
         ["video", "activity", "x", "y", *names],
         ([video, activity, *point, *experts] for video, activity, point, experts in rows),
@@ -116,9 +112,4 @@ def _write_usage(path: Path, found: dict[str, Selections]) -> None:
         for suffix, selections in found.items()
         for (block, router, expert), share in np.ndenumerate(selections.usage)
     )
-    _write_csv(path, ["model", "block", "router", "expert", "share"], rows)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    write_csv(path, ["model", "block", "router", "expert", "share"], rows)

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 
 from anticipate.console import CommandParser
 from anticipate.errors import ConfigError
-from anticipate.explain.aga_run import AGARun, action_ids, add_run_arguments, load_aga
+from anticipate.explain.aga_run import AGARun, action_ids, load_aga
 from anticipate.explain.bigrams import bigram_counts, usual_predecessors
 from anticipate.explain.precedence import Reduction, precedence
 from anticipate.explain.precedence_results import (
@@ -30,7 +30,7 @@ from anticipate.explain.precedence_results import (
     write_actions,
     write_matrix,
 )
-from anticipate.explain.results_folder import results_folder, write_json
+from anticipate.explain.results_folder import add_run_arguments, results_folder, write_json
 from anticipate.report.action_figures import predecessor_bars
 from anticipate.report.pictures import save_picture
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from anticipate.console import CommandParser
 from anticipate.data.segment_table import SegmentTable, joined
 from anticipate.data.short_term_module import ShortTermDataModule
-from anticipate.explain.aga_run import AGARun, add_run_arguments, clip_items, load_aga
+from anticipate.explain.aga_run import AGARun, clip_items, load_aga
 from anticipate.explain.gate_course import (
     QUANTILES,
     GateCourse,
@@ -24,7 +24,12 @@ from anticipate.explain.gate_course import (
     gate_course,
     shown_spans,
 )
-from anticipate.explain.results_folder import results_folder, write_csv, write_json
+from anticipate.explain.results_folder import (
+    add_run_arguments,
+    results_folder,
+    write_csv,
+    write_json,
+)
 from anticipate.report.gate_figure import gate_picture
 from anticipate.report.pictures import save_picture
 

@@ -1,7 +1,8 @@
-"""The folder that an analysis fills: JSON and CSV beside its pictures."""
+"""What analyses share: run and output folder as options, JSON and CSV beside the pictures."""
 
 import csv
 import json
+from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,13 @@ from typing import Any
 
 from anticipate.console import finite, notice
 from anticipate.errors import DataError
+
+
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """Declare the options that all analyses have."""
+    parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint of a run")
+    parser.add_argument("--data", type=Path, required=True, help="data file")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results")
 
 
 @contextmanager

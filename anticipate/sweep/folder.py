@@ -7,12 +7,12 @@ from typing import Any, Literal
 import yaml
 
 from anticipate.errors import RunExistsError
+from anticipate.report.runs import CONFIG, METRICS, SAME_AS
 from anticipate.sweep.settings import Settings, differences, flatten
 
 Stage = Literal["new", "begun", "finished"]
 """`new`: nothing that a training would lose; `begun`: it can go on; `finished`: it was tested."""
 
-SAME_AS = "same_as.json"
 LOG = "sweep.log"
 
 
@@ -35,14 +35,14 @@ def stage_of(folder: Path, settings: Settings) -> Stage:
 
 def tested(folder: Path) -> bool:
     """Return whether a run has its scores: its last step."""
-    return (folder / "metrics.json").is_file()
+    return (folder / METRICS).is_file()
 
 
 def clear_beginning(folder: Path) -> None:
     """Make a folder without weights ready for a training from its first epoch on."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SAME_AS).unlink(missing_ok=True)
-    (folder / "config.yaml").unlink(missing_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)
 
 
 def share_results(folder: Path, other: Path, run_dir: Path) -> None:
@@ -64,7 +64,7 @@ def shared_results(folder: Path, settings: Settings, run_dir: Path) -> Path | No
     """
     try:
         other = run_dir / json.loads((folder / SAME_AS).read_text())["same_as"]
-        saved = yaml.safe_load((other / "config.yaml").read_text())
+        saved = yaml.safe_load((other / CONFIG).read_text())
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return None  # no link, or one that leads nowhere: the run is trained
     if not tested(other) or not isinstance(saved, dict):
@@ -73,7 +73,7 @@ def shared_results(folder: Path, settings: Settings, run_dir: Path) -> Path | No
 
 
 def _check_settings(folder: Path, settings: Settings) -> None:
-    config = folder / "config.yaml"
+    config = folder / CONFIG
     again = f"remove {folder} to train it anew"
     if not config.is_file():
         raise RunExistsError(f"{folder} holds a run without its config.yaml: {again}")

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from anticipate.errors import DataError
+from anticipate.report.runs import METRICS
 
 Scores = Mapping[str, float]
 """Percent by name of the measure."""
@@ -27,7 +28,7 @@ def read_scores(folder: Path) -> Scores:
     Raises:
         DataError: `metrics.json` is missing or not what a test writes.
     """
-    path = folder / "metrics.json"
+    path = folder / METRICS
     try:
         return main_scores(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
