@@ -4,7 +4,6 @@ Nothing heavy is imported here, so that `anticipate --help` and typing mistakes 
 """
 
 import difflib
-import os
 import sys
 from importlib import import_module
 
@@ -79,9 +78,6 @@ def _run(argv: list[str]) -> None:
         near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
         raise ConfigError(f"unknown command '{argv[0]}': {hint}")
-    # Between two of torch's parallel regions its OpenMP threads spin, on the cores that the
-    # compiled kernels then need: a denoising step takes 0.29 s instead of 0.18 s on two cores.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_freed_memory()
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

@@ -49,7 +49,7 @@ def training_step(quick: bool, batch: int, tokens: int) -> Callable[[], Tensor]:
     """
     network = make_network(quick)
     inputs = make_inputs(network, batch, tokens)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
     x_0 = torch.randn(inputs.x_t.shape, generator=torch.Generator().manual_seed(1))
 
     def step() -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _ONEDNN_FOUND = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether torch has the operator that its own compiler uses for linear maps on the CPU."""
@@ -31,41 +32,48 @@ def linear(
     bias: Float[Tensor, " out_features"] | None = None,
 ) -> Float[Tensor, "*batch out_features"]:
     """Return x weight^T + bias, with oneDNN for float32 on the CPU."""
-    multiply = _onednn if _suits_onednn(x, weight) else F.linear
-    return multiply(x, weight, bias)
+    if not _suits_onednn(x, weight):
+        return F.linear(x, weight, bias)
+    differentiable = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)
+    )
+    return (_OneDNN.apply if differentiable else _multiply)(x, weight, bias)
 
 
 def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Return whether both are float32 on the CPU, and shall stay so under autocast."""
-    on_cpu = _ONEDNN_FOUND and x.device.type == "cpu"
+    """Return whether both are float32 on the CPU, and shall stay so under autocast.
+
+    torch.compile chooses by itself among the ways to multiply.
+    """
+    on_cpu = _ONEDNN_FOUND and x.device.type == "cpu" and not torch.compiler.is_compiling()
     precise = x.dtype == weight.dtype == torch.float32
     return on_cpu and precise and not torch.is_autocast_enabled("cpu")
 
 
-@torch.library.custom_op("anticipate::linear", mutates_args=())
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+class _OneDNN(torch.autograd.Function):
+    """oneDNN's product with its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _multiply(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias = ctx.needs_input_grad
+        # Matrices that lie apart, as one step of many clips does, take oneDNN 1000 times as long.
+        rows, grads = (tensor.contiguous().flatten(end_dim=-2) for tensor in (x, grad))
+        return (
+            _multiply(grads, weight.T).view_as(x) if need_x else None,
+            _outer(grads, rows) if need_weight else None,
+            grads.sum(0) if need_bias else None,
+        )
+
+
+def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
-@_onednn.register_fake
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:2])
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight = ctx.saved_tensors
-    need_x, need_weight, need_bias = ctx.needs_input_grad
-    # oneDNN multiplies matrices that lie apart, as one step of many clips does, 1000 times slower.
-    rows, grads = (tensor.contiguous().flatten(end_dim=-2) for tensor in (x, grad))
-    return (
-        linear(grads, weight.T).view_as(x) if need_x else None,
-        _outer(grads, rows) if need_weight else None,
-        grads.sum(0) if need_bias else None,
-    )
 
 
 def _outer(
@@ -74,8 +82,5 @@ def _outer(
     """Return left^T right."""
     # oneDNN is at its best when the wider factor takes the place of the weight.
     if left.shape[1] > right.shape[1]:
-        return linear(right.T, left.T).T
-    return linear(left.T, right.T)
-
-
-_onednn.register_autograd(_differentiate, setup_context=_save)
+        return _multiply(right.T, left.T).T
+    return _multiply(left.T, right.T)

@@ -73,19 +73,17 @@ class ForgetGateBank(ForgetGate):
         gamma: Float[Tensor, "batch experts"] | None = None,
     ) -> Float[Tensor, "d_inner d_state"] | Float[Tensor, "batch d_inner d_state"]:
         """Return the forget matrix of each video; without gamma the only one, shared by all."""
+        A = -self.A_log.exp()
         if gamma is None:
-            return -self.A_log[0].exp()
+            return A[0]
         if self.selection == "soft":
-            return einsum(gamma, -self.A_log.exp(), "batch e, e d n -> batch d n")
-        chosen = -self.A_log[gamma.argmax(dim=-1)].exp()
+            return einsum(gamma, A, "batch e, e d n -> batch d n")
+        chosen = A[gamma.argmax(dim=-1)]
         if self.selection == "literal" or not gamma.requires_grad:
             return chosen
         # Zero in value, so the forward pass is Eq. 6 to the bit; dL/dgamma_e = <dL/dA, A_e> in the
         # backward pass.
-        detour = einsum(
-            gamma - gamma.detach(), -self.A_log.detach().exp(), "batch e, e d n -> batch d n"
-        )
-        return chosen + detour
+        return chosen + einsum(gamma - gamma.detach(), A.detach(), "batch e, e d n -> batch d n")
 
 
 def load_balancing_loss(

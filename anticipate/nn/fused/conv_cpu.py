@@ -4,9 +4,8 @@ from typing import NamedTuple, no_type_check
 
 from torch import Tensor
 
-from anticipate.nn.fused.groups import WIDE, Rows, at, rows, run_groups, trimmed, whole
-from anticipate.nn.scan.blocks import kernel
-from anticipate.nn.scan.lanes import (
+from anticipate.nn.fused.groups import Rows, at, rows, run_groups, span, trimmed, whole
+from anticipate.nn.kernels.lanes import (
     LANES,
     ONE,
     Vector,
@@ -16,6 +15,7 @@ from anticipate.nn.scan.lanes import (
     sigmoid,
     store,
 )
+from anticipate.nn.kernels.team import ARGUMENTS, Kernel, reader, take
 
 
 class _Call(NamedTuple):
@@ -45,11 +45,24 @@ class _Grads(NamedTuple):
     """Per sample (batch, 1, d_inner), zeros at first."""
 
 
+class _ForwardWork(NamedTuple):
+    call: _Call
+    y: Rows
+
+
+class _BackwardWork(NamedTuple):
+    call: _Call
+    grads: _Grads
+
+
+_read_forward, _read_backward = reader(_ForwardWork), reader(_BackwardWork)
+
+
 def forward(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, reverse: bool) -> Tensor:
     """Return SiLU(conv(x)) * mask, computed in float32, in the dtype of `x`."""
     inputs = _wholes(x, weight, bias, mask)
     y = inputs[0].new_empty(inputs[0].shape)
-    run_groups(_forward, y.shape, _call(*inputs, reverse), rows(y))
+    run_groups(_forward, y.shape, _ForwardWork(_call(*inputs, reverse), rows(y)))
     return trimmed(y, x)
 
 
@@ -63,7 +76,7 @@ def backward(
     taps = grad_x.new_zeros(batch, weight.shape[1], d_inner)
     offset = grad_x.new_zeros(batch, 1, d_inner)
     grads = _Grads(rows(grad_y), rows(grad_x), rows(taps), rows(offset))
-    run_groups(_backward, grad_x.shape, _call(*inputs, reverse), grads)
+    run_groups(_backward, grad_x.shape, _BackwardWork(_call(*inputs, reverse), grads))
     grad_weight = trimmed(taps.sum(0), weight.T).T.contiguous()
     return trimmed(grad_x, x), grad_weight, trimmed(offset.sum((0, 1)), bias)
 
@@ -82,33 +95,53 @@ def _call(x: Tensor, taps: Tensor, bias: Tensor, mask: Tensor, reverse: bool) ->
     )
 
 
-@kernel
+@Kernel
 @no_type_check
-def _forward(call: _Call, y: Rows, groups: int, first: int, last: int) -> None:
-    """Run the items `first` to `last` (exclusive)."""
-    for item in range(first, last):
-        b, start = item // groups, (item % groups) * WIDE
-        for token in range(call.tokens):
-            factor = get(call.mask.address, at(call.mask, b, token, 0))
-            for c in range(start, min(start + WIDE, call.d_inner), LANES):
-                a = _convolve(call, b, token, c)
-                store(y.address, at(y, b, token, c), a * sigmoid(a) * factor)
+def _forward(team: int) -> None:
+    """Run items until none is left."""
+    call, y = _read_forward(team + ARGUMENTS)
+    first, last = take(team)
+    while first < last:
+        for item in range(first, last):
+            _convolve_item(call, y, item)
+        first, last = take(team)
 
 
-@kernel
+@Kernel
 @no_type_check
-def _backward(call: _Call, grads: _Grads, groups: int, first: int, last: int) -> None:
-    """Run the items `first` to `last` (exclusive)."""
-    for item in range(first, last):
-        b, start = item // groups, (item % groups) * WIDE
-        for step in range(call.tokens):
-            token = call.tokens - 1 - step if call.reverse else step
-            factor = get(call.mask.address, at(call.mask, b, token, 0))
-            for c in range(start, min(start + WIDE, call.d_inner), LANES):
-                a = _convolve(call, b, token, c)
-                gate = sigmoid(a)
-                grad = load(grads.y.address, at(grads.y, b, token, c)) * factor
-                _scatter(call, grads, b, token, c, grad * gate * (ONE + a * (ONE - gate)))
+def _backward(team: int) -> None:
+    """Run items until none is left."""
+    call, grads = _read_backward(team + ARGUMENTS)
+    first, last = take(team)
+    while first < last:
+        for item in range(first, last):
+            _differentiate_item(call, grads, item)
+        first, last = take(team)
+
+
+@inline
+@no_type_check
+def _convolve_item(call: _Call, y: Rows, item: int) -> None:
+    b, start, end = span(item, call.d_inner)
+    for token in range(call.tokens):
+        factor = get(call.mask.address, at(call.mask, b, token, 0))
+        for c in range(start, end, LANES):
+            a = _convolve(call, b, token, c)
+            store(y.address, at(y, b, token, c), a * sigmoid(a) * factor)
+
+
+@inline
+@no_type_check
+def _differentiate_item(call: _Call, grads: _Grads, item: int) -> None:
+    b, start, end = span(item, call.d_inner)
+    for step in range(call.tokens):
+        token = call.tokens - 1 - step if call.reverse else step
+        factor = get(call.mask.address, at(call.mask, b, token, 0))
+        for c in range(start, end, LANES):
+            a = _convolve(call, b, token, c)
+            gate = sigmoid(a)
+            grad = load(grads.y.address, at(grads.y, b, token, c)) * factor
+            _scatter(call, grads, b, token, c, grad * gate * (ONE + a * (ONE - gate)))
 
 
 @inline

@@ -4,9 +4,9 @@ from typing import NamedTuple, no_type_check
 
 from torch import Tensor
 
-from anticipate.nn.fused.groups import WIDE, Rows, at, rows, run_groups, trimmed, whole
-from anticipate.nn.scan.blocks import kernel
-from anticipate.nn.scan.lanes import LANES, ONE, Vector, inline, load, sigmoid, store
+from anticipate.nn.fused.groups import Rows, at, rows, run_groups, span, trimmed, whole
+from anticipate.nn.kernels.lanes import LANES, ONE, Vector, inline, load, sigmoid, store
+from anticipate.nn.kernels.team import ARGUMENTS, Kernel, reader, take
 
 
 class _Call(NamedTuple):
@@ -24,7 +24,7 @@ def forward(y_forward: Tensor, y_backward: Tensor, z: Tensor) -> Tensor:
     """Return the gated sum, computed in float32, in the dtype of `z`."""
     inputs = (whole(y_forward), whole(y_backward), whole(z))
     y = inputs[2].new_empty(inputs[2].shape)
-    run_groups(_forward, y.shape, _call(*inputs), rows(y))
+    run_groups(_forward, y.shape, _ForwardWork(_call(*inputs), rows(y)))
     return trimmed(y, z)
 
 
@@ -35,7 +35,7 @@ def backward(
     grad_y, *inputs = (whole(x) for x in (grad_y, y_forward, y_backward, z))
     grad_sum, grad_z = (inputs[2].new_empty(inputs[2].shape) for _ in range(2))
     grads = (rows(grad_y), rows(grad_sum), rows(grad_z))
-    run_groups(_backward, grad_z.shape, _call(*inputs), *grads)
+    run_groups(_backward, grad_z.shape, _BackwardWork(_call(*inputs), *grads))
     return trimmed(grad_sum, z), trimmed(grad_z, z)
 
 
@@ -44,41 +44,68 @@ def _call(y_forward: Tensor, y_backward: Tensor, z: Tensor) -> _Call:
     return _Call(rows(y_forward), rows(y_backward), rows(z), z.shape[1], z.shape[2])
 
 
-@kernel
-@no_type_check
-def _forward(call: _Call, y: Rows, groups: int, first: int, last: int) -> None:
-    """Run the items `first` to `last` (exclusive)."""
-    for item in range(first, last):
-        b, start = item // groups, (item % groups) * WIDE
-        for token in range(call.tokens):
-            for c in range(start, min(start + WIDE, call.d_inner), LANES):
-                z = load(call.z.address, at(call.z, b, token, c))
-                out = _sum(call, b, token, c) * z * sigmoid(z)
-                store(y.address, at(y, b, token, c), out)
+class _ForwardWork(NamedTuple):
+    call: _Call
+    y: Rows
 
 
-@kernel
+class _BackwardWork(NamedTuple):
+    call: _Call
+    grad_y: Rows
+    grad_sum: Rows
+    grad_z: Rows
+
+
+_read_forward, _read_backward = reader(_ForwardWork), reader(_BackwardWork)
+
+
+@Kernel
 @no_type_check
-def _backward(
-    call: _Call,
-    grad_y: Rows,
-    grad_sum: Rows,
-    grad_z: Rows,
-    groups: int,
-    first: int,
-    last: int,
-) -> None:
-    """Run the items `first` to `last` (exclusive)."""
-    for item in range(first, last):
-        b, start = item // groups, (item % groups) * WIDE
-        for token in range(call.tokens):
-            for c in range(start, min(start + WIDE, call.d_inner), LANES):
-                z = load(call.z.address, at(call.z, b, token, c))
-                gate = sigmoid(z)
-                grad = load(grad_y.address, at(grad_y, b, token, c)) * gate
-                store(grad_sum.address, at(grad_sum, b, token, c), grad * z)
-                grad = grad * _sum(call, b, token, c) * (ONE + z * (ONE - gate))
-                store(grad_z.address, at(grad_z, b, token, c), grad)
+def _forward(team: int) -> None:
+    """Run items until none is left."""
+    call, y = _read_forward(team + ARGUMENTS)
+    first, last = take(team)
+    while first < last:
+        for item in range(first, last):
+            _add_item(call, y, item)
+        first, last = take(team)
+
+
+@Kernel
+@no_type_check
+def _backward(team: int) -> None:
+    """Run items until none is left."""
+    call, grad_y, grad_sum, grad_z = _read_backward(team + ARGUMENTS)
+    first, last = take(team)
+    while first < last:
+        for item in range(first, last):
+            _differentiate_item(call, grad_y, grad_sum, grad_z, item)
+        first, last = take(team)
+
+
+@inline
+@no_type_check
+def _add_item(call: _Call, y: Rows, item: int) -> None:
+    b, start, end = span(item, call.d_inner)
+    for token in range(call.tokens):
+        for c in range(start, end, LANES):
+            z = load(call.z.address, at(call.z, b, token, c))
+            out = _sum(call, b, token, c) * z * sigmoid(z)
+            store(y.address, at(y, b, token, c), out)
+
+
+@inline
+@no_type_check
+def _differentiate_item(call: _Call, grad_y: Rows, grad_sum: Rows, grad_z: Rows, item: int) -> None:
+    b, start, end = span(item, call.d_inner)
+    for token in range(call.tokens):
+        for c in range(start, end, LANES):
+            z = load(call.z.address, at(call.z, b, token, c))
+            gate = sigmoid(z)
+            grad = load(grad_y.address, at(grad_y, b, token, c)) * gate
+            store(grad_sum.address, at(grad_sum, b, token, c), grad * z)
+            grad = grad * _sum(call, b, token, c) * (ONE + z * (ONE - gate))
+            store(grad_z.address, at(grad_z, b, token, c), grad)
 
 
 @inline

@@ -3,15 +3,14 @@
 An item is a group of vectors of channels of one sample, over all its tokens.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, no_type_check
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anticipate.nn.scan.lanes import LANES, inline
-from anticipate.nn.threads import share
+from anticipate.nn.kernels.lanes import LANES, inline
+from anticipate.nn.kernels.team import Kernel, launch
 
 WIDE = 8 * LANES
 """Channels of an item: what a processor foresees is a walk through long pieces of memory."""
@@ -53,17 +52,21 @@ def rows(x: Tensor) -> Rows:
     return Rows(x.data_ptr(), batch, token)
 
 
-def run_groups(kernel: Callable[..., None], shape: torch.Size, *call: Any) -> None:
+def run_groups(kernel: Kernel, shape: torch.Size, arguments: tuple[Any, ...]) -> None:
     """Run a kernel on all items.
 
     Args:
-        kernel: Takes `call`, the number of groups of a sample, and a span of items.
+        kernel: What to run.
         shape: Batch, tokens and channels, whole vectors of them.
-        call: Its other arguments.
+        arguments: What the kernel reads.
     """
-    groups = -(-shape[2] // WIDE)
+    launch(kernel, shape[0] * -(-shape[2] // WIDE), arguments)
 
-    def run(thread: int, first: int, last: int) -> None:
-        kernel(*call, groups, first, last)
 
-    share(shape[0] * groups, run)
+@inline
+@no_type_check
+def span(item: int, d_inner: int) -> tuple[int, int, int]:
+    """Return the sample of an item, its first channel, and the end of its channels."""
+    groups = (d_inner + WIDE - 1) // WIDE
+    first = (item % groups) * WIDE
+    return item // groups, first, min(first + WIDE, d_inner)

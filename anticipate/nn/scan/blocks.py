@@ -4,19 +4,12 @@ Tensors arrive as addresses with strides, so one compiled version serves every m
 contiguous channels move as vectors. Work is cut into items that no two threads share.
 """
 
-import logging
-from collections.abc import Callable
-from hashlib import sha256
-from pathlib import Path
-from typing import Any, NamedTuple, no_type_check
+from typing import NamedTuple, no_type_check
 
-from numba import njit
-
-from anticipate.nn.scan.lanes import LANES, ZERO, Vector, fill, get, inline, load, put, store
+from anticipate.nn.kernels.lanes import LANES, ZERO, Vector, fill, get, inline, load, put, store
 
 FLOAT = 4
 """Bytes of a float32."""
-logger = logging.getLogger(__name__)
 
 
 class Strided(NamedTuple):
@@ -67,24 +60,6 @@ class Grads(NamedTuple):
     z: Strided
     delta_bias: Strided
     """Per sample (batch, d_inner)."""
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` at its first call, to run without the interpreter's lock; keep it on disk.
-
-    Numba notices changes of the file of `function` only, not of the functions it inlines. The name
-    of the cached file therefore has a digest of this package and of that of `function` in it.
-    """
-    folders = {Path(__file__).parent, Path(function.__code__.co_filename).parent}
-    paths = sorted(path for folder in folders for path in folder.glob("*.py"))
-    sources = b"".join(path.read_bytes() for path in paths)
-    function.__qualname__ += f"_{sha256(sources).hexdigest()[:12]}"
-    compiled: Any = njit(nogil=True, error_model="numpy")(function)
-    try:
-        compiled.enable_caching()
-    except RuntimeError:  # numba found no folder that it may write
-        logger.info("the CPU kernels are compiled in every process: set NUMBA_CACHE_DIR to keep it")
-    return compiled
 
 
 @inline

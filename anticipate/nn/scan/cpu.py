@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from anticipate.nn.kernels.lanes import LANES
+from anticipate.nn.kernels.team import launch, team_size
 from anticipate.nn.scan.blocks import FLOAT, Call, Grads, Strided
+from anticipate.nn.scan.cpu_backward import BackwardWork
 from anticipate.nn.scan.cpu_backward import backward as backward_kernel
+from anticipate.nn.scan.cpu_forward import ForwardWork
 from anticipate.nn.scan.cpu_forward import forward as forward_kernel
 from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch, ForwardScratch
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
-from anticipate.nn.scan.lanes import LANES
-from anticipate.nn.threads import share, team_size
 
 
 class _Completed(NamedTuple):
@@ -41,8 +43,9 @@ def forward(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     x = _completed(inputs)
     y, starts = empty_sequence(x.u), empty_starts(inputs)
     call = _call(inputs, x, starts)
-    sizes = ForwardScratch.sizes(call.d_state)
-    _share(forward_kernel, call.batch * -(-call.d_inner // LANES), sizes, call, _sequence(y))
+    items = call.batch * -(-call.d_inner // LANES)
+    scratch = _scratch(items, ForwardScratch.sizes(call.d_state))
+    launch(forward_kernel, items, ForwardWork(call, _sequence(y)), scratch)
     return y.to(inputs.u.dtype), starts
 
 
@@ -73,8 +76,8 @@ def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor 
         z=_sequence(partial.z),
         delta_bias=_channels(partial.delta_bias),
     )
-    sizes = BackwardScratch.sizes(call.d_state)
-    _share(backward_kernel, call.batch * groups, sizes, call, grads)
+    scratch = _scratch(call.batch * groups, BackwardScratch.sizes(call.d_state))
+    launch(backward_kernel, call.batch * groups, BackwardWork(call, grads), scratch)
     return _summed(partial, inputs)
 
 
@@ -168,15 +171,10 @@ def _channels(x: Tensor) -> Strided:
     return Strided(x.data_ptr(), batch, channel=x.stride(-1))
 
 
-def _share(
-    kernel: Callable[..., None], items: int, sizes: ForwardScratch | BackwardScratch, *call: Any
-) -> None:
-    """Run all items of a kernel, with scratch memory for each thread."""
+def _scratch(
+    items: int, sizes: ForwardScratch | BackwardScratch
+) -> Callable[[int], ForwardScratch | BackwardScratch]:
+    """Return scratch memory as addresses for each thread."""
     *starts, end = accumulate((size * LANES * FLOAT for size in sizes), initial=0)
     memory = torch.empty(team_size(items), end, dtype=torch.uint8)
-
-    def run(thread: int, first: int, last: int) -> None:
-        address = memory[thread].data_ptr()
-        kernel(*call, type(sizes)(*(address + start for start in starts)), first, last)
-
-    share(items, run)
+    return lambda thread: type(sizes)(*(memory[thread].data_ptr() + start for start in starts))

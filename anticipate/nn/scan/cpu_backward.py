@@ -5,21 +5,9 @@ scratch memory, and then backward. Groups are wide because the gradients of B an
 channels: lanes are added up once per group, token and state.
 """
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
-from anticipate.nn.scan.blocks import (
-    FLOAT,
-    Call,
-    Grads,
-    deposit,
-    deposit_states,
-    fetch,
-    fetch_states,
-    kernel,
-)
-from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch
-from anticipate.nn.scan.inputs import CHUNK
-from anticipate.nn.scan.lanes import (
+from anticipate.nn.kernels.lanes import (
     LANES,
     LN_2,
     LOG2_E,
@@ -37,16 +25,49 @@ from anticipate.nn.scan.lanes import (
     softplus,
     store,
 )
+from anticipate.nn.kernels.team import (
+    ARGUMENTS,
+    Kernel,
+    own_scratch,
+    reader,
+    take,
+)
+from anticipate.nn.scan.blocks import (
+    FLOAT,
+    Call,
+    Grads,
+    deposit,
+    deposit_states,
+    fetch,
+    fetch_states,
+)
+from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch
+from anticipate.nn.scan.inputs import CHUNK
 
 
-@kernel
+class BackwardWork(NamedTuple):
+    """Arguments of the kernel."""
+
+    call: Call
+    grads: Grads
+
+
+_read_work, _read_scratch = reader(BackwardWork), reader(BackwardScratch)
+
+
+@Kernel
 @no_type_check
-def backward(call: Call, grads: Grads, scratch: BackwardScratch, first: int, last: int) -> None:
-    """Run the items `first` to `last` (exclusive) of a scan."""
+def backward(team: int) -> None:
+    """Run items of a scan until none is left."""
+    call, grads = _read_work(team + ARGUMENTS)
+    scratch = _read_scratch(own_scratch(team))
     wide = VECTORS * LANES
     groups = (call.d_inner + wide - 1) // wide
-    for item in range(first, last):
-        _group(call, grads, scratch, item // groups, item % groups)
+    first, last = take(team)
+    while first < last:
+        for item in range(first, last):
+            _group(call, grads, scratch, item // groups, item % groups)
+        first, last = take(team)
 
 
 @inline

@@ -1,19 +1,8 @@
 """Forward kernel of the CPU scan: an item is one vector of channels of one sample."""
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
-from anticipate.nn.scan.blocks import (
-    Call,
-    Strided,
-    deposit,
-    deposit_states,
-    fetch,
-    fetch_states,
-    kernel,
-)
-from anticipate.nn.scan.cpu_memory import ForwardScratch
-from anticipate.nn.scan.inputs import CHUNK
-from anticipate.nn.scan.lanes import (
+from anticipate.nn.kernels.lanes import (
     LANES,
     LOG2_E,
     ZERO,
@@ -27,17 +16,48 @@ from anticipate.nn.scan.lanes import (
     softplus,
     store,
 )
+from anticipate.nn.kernels.team import (
+    ARGUMENTS,
+    Kernel,
+    own_scratch,
+    reader,
+    take,
+)
+from anticipate.nn.scan.blocks import (
+    Call,
+    Strided,
+    deposit,
+    deposit_states,
+    fetch,
+    fetch_states,
+)
+from anticipate.nn.scan.cpu_memory import ForwardScratch
+from anticipate.nn.scan.inputs import CHUNK
 
 
-@kernel
+class ForwardWork(NamedTuple):
+    """Arguments of the kernel."""
+
+    call: Call
+    y: Strided
+
+
+_read_work, _read_scratch = reader(ForwardWork), reader(ForwardScratch)
+
+
+@Kernel
 @no_type_check
-def forward(call: Call, y: Strided, scratch: ForwardScratch, first: int, last: int) -> None:
-    """Run the items `first` to `last` (exclusive) of a scan."""
+def forward(team: int) -> None:
+    """Run items of a scan until none is left."""
+    call, y = _read_work(team + ARGUMENTS)
+    scratch = _read_scratch(own_scratch(team))
     blocks = (call.d_inner + LANES - 1) // LANES
-    for item in range(first, last):
-        b = item // blocks
-        c = (item % blocks) * LANES
-        _block(call, y, scratch, b, c, min(LANES, call.d_inner - c))
+    first, last = take(team)
+    while first < last:
+        for item in range(first, last):
+            c = (item % blocks) * LANES
+            _block(call, y, scratch, item // blocks, c, min(LANES, call.d_inner - c))
+        first, last = take(team)
 
 
 @inline
