@@ -65,9 +65,16 @@ def test_module_is_a_drop_in():
     torch.testing.assert_close(ours(x), theirs(x))
 
 
-def test_operator_fulfils_its_contract_with_torch():
+def test_the_compiler_sees_torch_s_own(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     tensors = make([2, 3], 4, 5)
-    linear(*tensors)
-    torch.library.opcheck(
-        torch.ops.anticipate.linear, tuple(x.detach().requires_grad_() for x in tensors)
-    )
+    found, expected = run(linear, tensors), run(F.linear, tensors)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_second_derivatives_are_refused():
+    x, weight, _ = make([3], 4, 5)
+    x.requires_grad_()
+    (grad,) = torch.autograd.grad(linear(x, weight).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()

@@ -1,6 +1,5 @@
 """The fused CPU scan against the reference in float64."""
 
-import logging
 import multiprocessing
 import os
 
@@ -8,9 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba.core.dispatcher import Dispatcher
 
-from anticipate.nn.scan import blocks, selective_scan
+from anticipate.nn.scan import selective_scan
 from anticipate.nn.scan.inputs import CHUNK
 
 TOLERANCE = 1e-4
@@ -169,18 +167,3 @@ def test_runs_in_a_forked_process():
     child.join(20)
     assert child.exitcode == 0
     assert queue.get() == expected
-
-
-def test_kernels_run_without_a_cache_folder(monkeypatch, caplog):
-    def refuse(dispatcher):
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
-
-    def double(x):
-        return x + x
-
-    with caplog.at_level(logging.INFO, logger=blocks.logger.name):
-        compiled = blocks.kernel(double)
-    assert compiled(4) == 8
-    assert "NUMBA_CACHE_DIR" in caplog.text

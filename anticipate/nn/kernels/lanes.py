@@ -6,6 +6,7 @@ through every function: no flag assumes finite numbers.
 """
 
 import operator
+from collections.abc import Iterable
 from typing import Any, no_type_check
 
 import numpy as np
@@ -27,34 +28,48 @@ _E1, _E2, _E3, _E4, _E5 = map(
 )
 _L1, _L2, _L3, _L4 = map(np.float32, (0.33333208, 0.20010764, 0.14000902, 0.14005994))
 
-_FLOAT, _BITS = ir.FloatType(), ir.VectorType(ir.IntType(32), LANES)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
+STATES = 4
+"""States that a wide vector has lanes for, channels of one state side by side."""
+_FLOAT, _INTEGER = ir.FloatType(), ir.IntType(32)
 
 
 class VectorType(types.Type):
-    """Numba's type of `LANES` float32 numbers."""
+    """Numba's type of so many float32 numbers."""
 
-    def __init__(self) -> None:
-        super().__init__(name=f"float32x{LANES}")
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"float32x{lanes}")
 
 
-vector = VectorType()
+vector, wide = VectorType(LANES), VectorType(STATES * LANES)
 Vector = Any
 """A vector in the signature of a compiled function, which no type checker can see through."""
 
 
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, frontend_type: Any) -> None:
-        super().__init__(manager, frontend_type, _VECTOR)
+    def __init__(self, manager: Any, frontend_type: VectorType) -> None:
+        super().__init__(manager, frontend_type, ir.VectorType(_FLOAT, frontend_type.lanes))
 
 
-def _broadcast(builder: Any, value: Any) -> Any:
+def _shuffled(builder: Any, value: Any, lanes: Iterable[int]) -> Any:
+    """Return a vector of the named lanes of `value`."""
+    mask = [*lanes]
+    return builder.shuffle_vector(value, value, ir.Constant(_bits(len(mask)), mask))
+
+
+def _bits(lanes: int) -> Any:
+    return ir.VectorType(_INTEGER, lanes)
+
+
+def _broadcast(builder: Any, value: Any, kind: VectorType) -> Any:
     """Return a vector; numbers are repeated in every lane."""
-    if value.type == _VECTOR:
+    if value.type != _FLOAT:
         return value
-    first = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, first, ir.Constant(_BITS, [0] * LANES))
+    undefined = ir.Constant(ir.VectorType(_FLOAT, kind.lanes), ir.Undefined)
+    return _shuffled(
+        builder, builder.insert_element(undefined, value, _INTEGER(0)), [0] * kind.lanes
+    )
 
 
 def _register(operation: Any, instruction: str) -> None:
@@ -63,19 +78,21 @@ def _register(operation: Any, instruction: str) -> None:
     @type_callable(operation)
     def infer(context: Any) -> Any:
         def typer(left: Any, right: Any) -> Any:
-            operands = {left, right}
-            known = vector in operands and operands <= {vector, types.float32}
-            return vector if known else None
+            kinds = {left, right} - {types.float32}
+            known = len(kinds) == 1 and kinds <= {vector, wide}
+            return kinds.pop() if known else None
 
         return typer
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, right = (_broadcast(builder, argument) for argument in arguments)
+        kind = signature.return_type
+        left, right = (_broadcast(builder, argument, kind) for argument in arguments)
         # Only fused multiply-add is allowed: exp2 relies on the order of its additions.
         return getattr(builder, instruction)(left, right, flags=("contract",))
 
-    for left, right in ((vector, vector), (vector, types.float32), (types.float32, vector)):
-        lower_builtin(operation, left, right)(generate)
+    for kind in (vector, wide):
+        for left, right in ((kind, kind), (kind, types.float32), (types.float32, kind)):
+            lower_builtin(operation, left, right)(generate)
 
 
 _register(operator.add, "fadd")
@@ -112,14 +129,19 @@ def put(typing_context: Any, address: Any, index: Any, value: Any) -> tuple[Sign
     return types.void(types.intp, types.intp, types.float32), generate
 
 
-@intrinsic
-def load(typing_context: Any, address: Any, index: Any) -> tuple[Signature, Any]:
-    """Return the vector that starts at number `index` of the float32 numbers at `address`."""
+def _loader(kind: VectorType) -> Any:
+    @intrinsic
+    def load(typing_context: Any, address: Any, index: Any) -> tuple[Signature, Any]:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.load(_pointer(builder, arguments, context.get_value_type(kind)), align=4)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(builder, arguments, _VECTOR), align=4)
+        return kind(types.intp, types.intp), generate
 
-    return vector(types.intp, types.intp), generate
+    return load
+
+
+load, load_wide = _loader(vector), _loader(wide)
+"""Return the (wide) vector that starts at number `index` of the float32 numbers at `address`."""
 
 
 @intrinsic
@@ -127,57 +149,106 @@ def store(typing_context: Any, address: Any, index: Any, value: Any) -> tuple[Si
     """Write the vector that starts at number `index` of the float32 numbers at `address`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _pointer(builder, arguments[:2], _VECTOR), align=4)
+        kind = arguments[2].type
+        builder.store(arguments[2], _pointer(builder, arguments[:2], kind), align=4)
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, vector), generate
+    return types.void(types.intp, types.intp, value), generate
+
+
+def _filler(kind: VectorType) -> Any:
+    @intrinsic
+    def fill(typing_context: Any, value: Any) -> tuple[Signature, Any]:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return _broadcast(builder, arguments[0], kind)
+
+        return kind(types.float32), generate
+
+    return fill
+
+
+fill, fill_wide = _filler(vector), _filler(wide)
+"""Return a (wide) vector with `value` in every lane."""
 
 
 @intrinsic
-def fill(typing_context: Any, value: Any) -> tuple[Signature, Any]:
-    """Return a vector with `value` in every lane."""
+def repeat(typing_context: Any, value: Any) -> tuple[Signature, Any]:
+    """Return a wide vector that has `value` for each state."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _broadcast(builder, arguments[0])
+        return _shuffled(builder, arguments[0], [*range(LANES)] * STATES)
 
-    return vector(types.float32), generate
+    return wide(vector), generate
 
 
 @intrinsic
-def lane_sum(typing_context: Any, value: Any) -> tuple[Signature, Any]:
-    """Return the sum over the lanes of `value`."""
+def spread(typing_context: Any, address: Any, index: Any) -> tuple[Signature, Any]:
+    """Return a wide vector with number `index` + n at `address` in all lanes of state n."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        total, width = arguments[0], LANES
+        pointer = _pointer(builder, arguments, ir.VectorType(_FLOAT, STATES))
+        numbers = builder.load(pointer, align=4)
+        return _shuffled(builder, numbers, [n for n in range(STATES) for _ in range(LANES)])
+
+    return wide(types.intp, types.intp), generate
+
+
+@intrinsic
+def add_states(typing_context: Any, total: Any, left: Any, right: Any) -> tuple[Signature, Any]:
+    """Return the vector `total` plus the sum over states of the products of two wide vectors."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, *factors = arguments
+        for n in range(STATES):
+            lanes = range(n * LANES, (n + 1) * LANES)
+            a, b = (_shuffled(builder, factor, lanes) for factor in factors)
+            product = builder.fmul(a, b, flags=("contract",))
+            total = builder.fadd(total, product, flags=("contract",))
+        return total
+
+    return vector(vector, wide, wide), generate
+
+
+@intrinsic
+def put_lane_sums(
+    typing_context: Any, address: Any, index: Any, value: Any
+) -> tuple[Signature, Any]:
+    """Write the sum over the lanes of each state of a wide vector, one number after the other."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        total, width = arguments[2], LANES
         while width > 1:
             width //= 2
-            turned = ir.Constant(_BITS, [(lane + width) % LANES for lane in range(LANES)])
-            total = builder.fadd(total, builder.shuffle_vector(total, total, turned))
-        return builder.extract_element(total, ir.IntType(32)(0))
+            low, high = (
+                _shuffled(
+                    builder,
+                    total,
+                    [(2 * n + half) * width + k for n in range(STATES) for k in range(width)],
+                )
+                for half in (0, 1)
+            )
+            total = builder.fadd(low, high)
+        builder.store(total, _pointer(builder, arguments[:2], total.type), align=4)
+        return context.get_dummy_value()
 
-    return types.float32(vector), generate
-
-
-@intrinsic
-def at_least(typing_context: Any, value: Any, bound: Any) -> tuple[Signature, Any]:
-    """Return max(value, bound) in every lane; NaN in `value` stays."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bound = _broadcast(builder, arguments[1])
-        return builder.select(builder.fcmp_ordered("<", arguments[0], bound), bound, arguments[0])
-
-    return vector(vector, bound), generate
+    return types.void(types.intp, types.intp, wide), generate
 
 
-@intrinsic
-def at_most(typing_context: Any, value: Any, bound: Any) -> tuple[Signature, Any]:
-    """Return min(value, bound) in every lane; NaN in `value` stays."""
+def _bounded(comparison: str) -> Any:
+    @intrinsic
+    def bounded(typing_context: Any, value: Any, bound: Any) -> tuple[Signature, Any]:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            bound = _broadcast(builder, arguments[1], value)
+            beyond = builder.fcmp_ordered(comparison, arguments[0], bound)
+            return builder.select(beyond, bound, arguments[0])
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bound = _broadcast(builder, arguments[1])
-        return builder.select(builder.fcmp_ordered(">", arguments[0], bound), bound, arguments[0])
+        return value(value, bound), generate
 
-    return vector(vector, bound), generate
+    return bounded
+
+
+at_least, at_most = _bounded("<"), _bounded(">")
+"""Return max(value, bound) or min(value, bound) in every lane; NaN in `value` stays."""
 
 
 @intrinsic
@@ -185,11 +256,12 @@ def _shift_exponent(typing_context: Any, value: Any, power: Any) -> tuple[Signat
     """Multiply `value` by two to the integer that `_ROUNDING` left in the low bits of `power`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, power = (builder.bitcast(argument, _BITS) for argument in arguments)
-        shifted = builder.add(value, builder.shl(power, ir.Constant(_BITS, [23] * LANES)))
-        return builder.bitcast(shifted, _VECTOR)
+        bits = _bits(value.lanes)
+        mantissa, shift = (builder.bitcast(argument, bits) for argument in arguments)
+        shift = builder.shl(shift, ir.Constant(bits, [23] * value.lanes))
+        return builder.bitcast(builder.add(mantissa, shift), context.get_value_type(value))
 
-    return vector(vector, vector), generate
+    return value(value, power), generate
 
 
 inline = njit(forceinline=True)

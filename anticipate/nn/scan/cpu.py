@@ -14,7 +14,7 @@ from anticipate.nn.scan.cpu_backward import BackwardWork
 from anticipate.nn.scan.cpu_backward import backward as backward_kernel
 from anticipate.nn.scan.cpu_forward import ForwardWork
 from anticipate.nn.scan.cpu_forward import forward as forward_kernel
-from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch, ForwardScratch
+from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch, ForwardScratch, padded
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 
 
@@ -118,7 +118,7 @@ def _call(inputs: ScanInputs, x: _Completed, starts: Tensor) -> Call:
 def _empty_partials(x: _Completed, groups: int) -> _Completed:
     """Return memory for gradients per sample, those of B and C also per group of channels."""
     (batch, d_inner, length), d_state = x.u.shape, x.B.shape[1]
-    states = (groups, batch, length, d_state)
+    states = (groups, batch, length, padded(d_state))
     return _Completed(
         u=empty_sequence(x.u),
         delta=empty_sequence(x.u),
@@ -133,10 +133,11 @@ def _empty_partials(x: _Completed, groups: int) -> _Completed:
 
 def _summed(partial: _Completed, inputs: ScanInputs) -> list[Tensor | None]:
     """Add partial gradients up to those of the inputs."""
+    d_state = inputs.B.shape[1]
     total = partial._replace(
         A=partial.A.sum(0) if inputs.A.ndim == 2 else partial.A,
-        B=partial.B.sum(0).mT,
-        C=partial.C.sum(0).mT,
+        B=partial.B.sum(0).mT[:, :d_state],
+        C=partial.C.sum(0).mT[:, :d_state],
         D=partial.D.sum(0),
         delta_bias=partial.delta_bias.sum(0),
     )

@@ -1,8 +1,8 @@
 """Backward kernel of the CPU scan: an item is a group of vectors of channels of one sample.
 
 Each chunk of steps is run forward again from its kept state, which leaves every state and decay in
-scratch memory, and then backward. Groups are wide because the gradients of B and C are sums over
-channels: lanes are added up once per group, token and state.
+scratch memory, and then backward. Items are wide because the gradients of B and C are sums over
+channels: lanes are added up once per item, token and state.
 """
 
 from typing import NamedTuple, no_type_check
@@ -12,37 +12,41 @@ from anticipate.nn.kernels.lanes import (
     LN_2,
     LOG2_E,
     ONE,
+    STATES,
     ZERO,
     Vector,
+    add_states,
     exp2,
     fill,
-    get,
+    fill_wide,
     inline,
-    lane_sum,
     load,
-    put,
+    load_wide,
+    put_lane_sums,
+    repeat,
     sigmoid,
     softplus,
+    spread,
     store,
 )
-from anticipate.nn.kernels.team import (
-    ARGUMENTS,
-    Kernel,
-    own_scratch,
-    reader,
-    take,
-)
+from anticipate.nn.kernels.team import ARGUMENTS, Kernel, own_scratch, reader, take
 from anticipate.nn.scan.blocks import (
-    FLOAT,
     Call,
     Grads,
+    Numbers,
+    Place,
+    clear,
     deposit,
     deposit_states,
     fetch,
     fetch_states,
+    numbers,
+    token_of,
 )
 from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch
 from anticipate.nn.scan.inputs import CHUNK
+
+_WIDE = STATES * LANES
 
 
 class BackwardWork(NamedTuple):
@@ -50,6 +54,17 @@ class BackwardWork(NamedTuple):
 
     call: Call
     grads: Grads
+
+
+class Item(NamedTuple):
+    """Up to `VECTORS` vectors of channels of one sample."""
+
+    b: int
+    number: int
+    """Its number among the items of the sample."""
+    vectors: int
+    groups: int
+    """Groups of states."""
 
 
 _read_work, _read_scratch = reader(BackwardWork), reader(BackwardScratch)
@@ -61,66 +76,86 @@ def backward(team: int) -> None:
     """Run items of a scan until none is left."""
     call, grads = _read_work(team + ARGUMENTS)
     scratch = _read_scratch(own_scratch(team))
-    wide = VECTORS * LANES
-    groups = (call.d_inner + wide - 1) // wide
+    channels = VECTORS * LANES
+    items = (call.d_inner + channels - 1) // channels
     first, last = take(team)
     while first < last:
         for item in range(first, last):
-            _group(call, grads, scratch, item // groups, item % groups)
+            _run(call, grads, scratch, _item(call, item // items, item % items))
         first, last = take(team)
 
 
 @inline
 @no_type_check
-def _group(call: Call, grads: Grads, scratch: BackwardScratch, b: int, group: int) -> None:
-    """Run all tokens of a group of channels, from the last step to the first."""
-    first = group * VECTORS * LANES
-    vectors = (min(VECTORS * LANES, call.d_inner - first) + LANES - 1) // LANES
-    for v in range(vectors):
-        _open(call, scratch, b, first, v)
+def _item(call: Call, b: int, number: int) -> Item:
+    channels = min(VECTORS * LANES, call.d_inner - number * VECTORS * LANES)
+    groups = (call.d_state + STATES - 1) // STATES
+    return Item(b, number, (channels + LANES - 1) // LANES, groups)
+
+
+@inline
+@no_type_check
+def _run(call: Call, grads: Grads, scratch: BackwardScratch, item: Item) -> None:
+    """Run all tokens of an item, from the last step to the first."""
+    _open(call, scratch, item)
     for chunk in range((call.length - 1) // CHUNK, -1, -1):
-        steps = min(CHUNK, call.length - chunk * CHUNK)
-        for v in range(vectors):
-            _replay(call, grads, scratch, b, first, v, chunk, steps)
+        first = chunk * CHUNK
+        steps = min(CHUNK, call.length - first)
+        B = numbers(call, call.B, item.b, first, steps, scratch.B)
+        C = numbers(call, call.C, item.b, first, steps, scratch.C)
+        for v in range(item.vectors):
+            place = _place(call, scratch, item, v)
+            _replay(call, grads, scratch, place, B, C, first, steps)
         for i in range(steps - 1, -1, -1):
-            token = _token(call, chunk * CHUNK + i)
-            for n in range(call.d_state):
-                store(scratch.B_sum, n * LANES, fill(ZERO))
-                store(scratch.C_sum, n * LANES, fill(ZERO))
-            for v in range(vectors):
-                _retreat(call, grads, scratch, b, first, v, i, token)
-            _add_lanes(call, grads, scratch, b, group, token)
-    for v in range(vectors):
-        _close(call, grads, scratch, b, first, v)
+            _step(call, grads, scratch, item, B, C, i, token_of(call, first + i))
+    for v in range(item.vectors):
+        _close(call, grads, scratch, _place(call, scratch, item, v))
 
 
 @inline
 @no_type_check
-def _token(call: Call, step: int) -> int:
-    return call.length - 1 - step if call.reverse else step
+def _place(call: Call, scratch: BackwardScratch, item: Item, v: int) -> Place:
+    c = (item.number * VECTORS + v) * LANES
+    return Place(item.b, c, min(LANES, call.d_inner - c), v, item.vectors, scratch.spare)
 
 
 @inline
 @no_type_check
-def _row(rows: int, index: int, length: int) -> int:
-    """Return the address of row `index` when a row has `length` vectors."""
-    return rows + index * length * LANES * FLOAT
-
-
-@inline
-@no_type_check
-def _open(call: Call, scratch: BackwardScratch, b: int, first: int, v: int) -> None:
+def _open(call: Call, scratch: BackwardScratch, item: Item) -> None:
     """Load A and clear what is summed over tokens."""
-    c = first + v * LANES
-    N = call.d_state
-    rate = _row(scratch.rate, v, N)
-    fetch_states(rate, call.A, b, 0, c, min(LANES, call.d_inner - c), N, scratch.spare)
-    for n in range(N):
-        store(rate, n * LANES, load(rate, n * LANES) * LOG2_E)
-        store(_row(scratch.carry, v, N), n * LANES, fill(ZERO))
-        store(_row(scratch.A_sum, v, N), n * LANES, fill(ZERO))
-    store(scratch.D_sum, v * LANES, fill(ZERO))
-    store(scratch.bias_sum, v * LANES, fill(ZERO))
+    rows = item.groups * STATES * item.vectors
+    for memory in (scratch.rate, scratch.carry, scratch.A_sum, scratch.state):
+        clear(memory, rows)
+    clear(scratch.D_sum, item.vectors)
+    clear(scratch.bias_sum, item.vectors)
+    for v in range(item.vectors):
+        fetch_states(scratch.rate, call.A, _place(call, scratch, item, v), 0, call.d_state)
+    for row in range(rows):
+        store(scratch.rate, row * LANES, load(scratch.rate, row * LANES) * LOG2_E)
+
+
+@inline
+@no_type_check
+def _step(
+    call: Call,
+    grads: Grads,
+    scratch: BackwardScratch,
+    item: Item,
+    B: Numbers,
+    C: Numbers,
+    i: int,
+    token: int,
+) -> None:
+    """Take all states of all vectors back over one step."""
+    clear(scratch.grad_exponent, item.vectors)
+    clear(scratch.grad_inflow, item.vectors)
+    at = item.b * grads.B.batch + token * grads.B.token + item.number * grads.B.channel
+    for group in range(item.groups):
+        B_sum, C_sum = _retreat(scratch, item, B, C, i, group)
+        put_lane_sums(grads.B.address, at + group * STATES, B_sum)
+        put_lane_sums(grads.C.address, at + group * STATES, C_sum)
+    for v in range(item.vectors):
+        _finish(call, grads, scratch, _place(call, scratch, item, v), i, token)
 
 
 @inline
@@ -129,164 +164,124 @@ def _replay(
     call: Call,
     grads: Grads,
     scratch: BackwardScratch,
-    b: int,
+    place: Place,
+    B: Numbers,
+    C: Numbers,
     first: int,
-    v: int,
-    chunk: int,
     steps: int,
 ) -> None:
     """Run one vector through a chunk again and keep what `_retreat` needs."""
-    c = first + v * LANES
-    width = min(LANES, call.d_inner - c)
-    spare = scratch.spare
-    fetch_states(scratch.state, call.starts, b, chunk, c, width, call.d_state, spare)
-    skip = fetch(call.D, b, 0, c, width, spare)
-    bias = fetch(call.delta_bias, b, 0, c, width, spare)
+    skip, bias = fetch(call.D, place, 0), fetch(call.delta_bias, place, 0)
     for i in range(steps):
-        token = _token(call, chunk * CHUNK + i)
-        u = fetch(call.u, b, token, c, width, spare)
-        dt = fetch(call.delta, b, token, c, width, spare) + bias
+        token, o = token_of(call, first + i), (i * place.vectors + place.v) * LANES
+        u = fetch(call.u, place, token)
+        dt = fetch(call.delta, place, token) + bias
         slope = fill(ONE)
         if call.delta_softplus:
             slope = sigmoid(dt)
             dt = softplus(dt)
-        index = i * VECTORS + v
-        out = skip * u + _advance(call, scratch, b, token, v, index, dt, dt * u)
-        grad_y = fetch(grads.y, b, token, c, width, spare)
+        store(scratch.u, o, u)
+        store(scratch.dt, o, dt)
+        store(scratch.slope, o, slope)
+        store(scratch.out, o, skip * u)
+    fetch_states(scratch.state, call.starts, place, first // CHUNK, call.d_state)
+    groups = (call.d_state + STATES - 1) // STATES
+    for group in range(groups):
+        _advance(scratch, place, B, C, group, groups, steps)
+    for i in range(steps):
+        token, o = token_of(call, first + i), (i * place.vectors + place.v) * LANES
+        grad_y = fetch(grads.y, place, token)
         if call.gated:
-            z = fetch(call.z, b, token, c, width, spare)
+            z = fetch(call.z, place, token)
             gate = sigmoid(z)
-            grad_z = grad_y * out * gate * (ONE + z * (ONE - gate))
-            deposit(grads.z, b, token, c, width, spare, grad_z)
+            grad_z = grad_y * load(scratch.out, o) * gate * (ONE + z * (ONE - gate))
+            deposit(grads.z, place, token, grad_z)
             grad_y = grad_y * z * gate
-        store(scratch.u, index * LANES, u)
-        store(scratch.dt, index * LANES, dt)
-        store(scratch.slope, index * LANES, slope)
-        store(scratch.grad_y, index * LANES, grad_y)
+        store(scratch.grad_y, o, grad_y)
 
 
 @inline
 @no_type_check
 def _advance(
-    call: Call,
     scratch: BackwardScratch,
-    b: int,
-    token: int,
-    v: int,
-    index: int,
-    dt: Vector,
-    inflow: Vector,
-) -> Vector:
-    """Move the state by one token, keep its decay and start, and return what C reads from it."""
-    first_B = b * call.B.batch + token * call.B.token
-    first_C = b * call.C.batch + token * call.C.token
-    rate = _row(scratch.rate, v, call.d_state)
-    decays = _row(scratch.decay, index, call.d_state)
-    before = _row(scratch.before, index, call.d_state)
-    out = fill(ZERO)
-    for n in range(call.d_state):
-        h = load(scratch.state, n * LANES)
-        decay = exp2(dt * load(rate, n * LANES))
-        store(before, n * LANES, h)
-        store(decays, n * LANES, decay)
-        h = decay * h + inflow * get(call.B.address, first_B + n * call.B.state)
-        store(scratch.state, n * LANES, h)
-        out = out + h * get(call.C.address, first_C + n * call.C.state)
-    return out
+    place: Place,
+    B: Numbers,
+    C: Numbers,
+    group: int,
+    groups: int,
+    steps: int,
+) -> None:
+    """Run a group of states through a chunk, keep decays and states, add what C reads."""
+    row = (group * place.vectors + place.v) * _WIDE
+    rate, state = load_wide(scratch.rate, row), load_wide(scratch.state, row)
+    for i in range(steps):
+        o = (i * place.vectors + place.v) * LANES
+        kept = i * groups * place.vectors * _WIDE + row
+        dt = load(scratch.dt, o)
+        decay = exp2(repeat(dt) * rate)
+        store(scratch.before, kept, state)
+        store(scratch.decay, kept, decay)
+        inflow = repeat(dt * load(scratch.u, o))
+        state = decay * state + inflow * spread(B.address, B.first + i * B.step + group * STATES)
+        read = spread(C.address, C.first + i * C.step + group * STATES)
+        store(scratch.out, o, add_states(load(scratch.out, o), state, read))
 
 
 @inline
 @no_type_check
 def _retreat(
-    call: Call,
-    grads: Grads,
-    scratch: BackwardScratch,
-    b: int,
-    first: int,
-    v: int,
-    i: int,
-    token: int,
-) -> None:
-    """Take one vector back over one step."""
-    c = first + v * LANES
-    width = min(LANES, call.d_inner - c)
-    index = i * VECTORS + v
-    u = load(scratch.u, index * LANES)
-    dt = load(scratch.dt, index * LANES)
-    grad_y = load(scratch.grad_y, index * LANES)
-    grad_dt, grad_inflow = _differentiate(call, scratch, b, token, v, index, dt, dt * u, grad_y)
-    skip = fetch(call.D, b, 0, c, width, scratch.spare)
-    grad_u = dt * grad_inflow + skip * grad_y
-    grad_delta = (grad_dt + grad_inflow * u) * load(scratch.slope, index * LANES)
-    deposit(grads.u, b, token, c, width, scratch.spare, grad_u)
-    deposit(grads.delta, b, token, c, width, scratch.spare, grad_delta)
-    store(scratch.D_sum, v * LANES, load(scratch.D_sum, v * LANES) + grad_y * u)
-    store(scratch.bias_sum, v * LANES, load(scratch.bias_sum, v * LANES) + grad_delta)
-
-
-@inline
-@no_type_check
-def _differentiate(
-    call: Call,
-    scratch: BackwardScratch,
-    b: int,
-    token: int,
-    v: int,
-    index: int,
-    dt: Vector,
-    inflow: Vector,
-    grad_y: Vector,
+    scratch: BackwardScratch, item: Item, B_rows: Numbers, C_rows: Numbers, i: int, group: int
 ) -> tuple[Vector, Vector]:
-    """Return the gradients of dt (through the decay) and of dt u; add to those of A, B and C."""
-    first_B = b * call.B.batch + token * call.B.token
-    first_C = b * call.C.batch + token * call.C.token
-    N = call.d_state
-    rate, carry, grad_A = (
-        _row(scratch.rate, v, N),
-        _row(scratch.carry, v, N),
-        _row(scratch.A_sum, v, N),
-    )
-    decays, befores = _row(scratch.decay, index, N), _row(scratch.before, index, N)
-    grad_exponent, grad_inflow = fill(ZERO), fill(ZERO)
-    for n in range(N):
-        o = n * LANES
-        B_n = get(call.B.address, first_B + n * call.B.state)
-        decay, before = load(decays, o), load(befores, o)
-        h = decay * before + inflow * B_n
-        grad_h = load(carry, o) + grad_y * get(call.C.address, first_C + n * call.C.state)
-        store(scratch.B_sum, o, load(scratch.B_sum, o) + grad_h * inflow)
-        store(scratch.C_sum, o, load(scratch.C_sum, o) + grad_y * h)
-        grad_inflow = grad_inflow + grad_h * B_n
+    """Take a group of states of all vectors back over one step.
+
+    Returns the gradients of the step's B and C before lanes are added up.
+    """
+    B = spread(B_rows.address, B_rows.first + i * B_rows.step + group * STATES)
+    C = spread(C_rows.address, C_rows.first + i * C_rows.step + group * STATES)
+    B_sum, C_sum = fill_wide(ZERO), fill_wide(ZERO)
+    for v in range(item.vectors):
+        o, row = (i * item.vectors + v) * LANES, (group * item.vectors + v) * _WIDE
+        kept = i * item.groups * item.vectors * _WIDE + row
+        dt, grad_y = repeat(load(scratch.dt, o)), repeat(load(scratch.grad_y, o))
+        inflow = dt * repeat(load(scratch.u, o))
+        decay, before = load_wide(scratch.decay, kept), load_wide(scratch.before, kept)
+        grad_h = load_wide(scratch.carry, row) + grad_y * C
+        B_sum = B_sum + grad_h * inflow
+        C_sum = C_sum + grad_y * (decay * before + inflow * B)
         grad_before = grad_h * decay
-        store(carry, o, grad_before)
+        store(scratch.carry, row, grad_before)
         through_decay = grad_before * before
-        grad_exponent = grad_exponent + through_decay * load(rate, o)
-        store(grad_A, o, load(grad_A, o) + through_decay * dt)
-    return grad_exponent * LN_2, grad_inflow
+        store(scratch.A_sum, row, load_wide(scratch.A_sum, row) + through_decay * dt)
+        v_o = v * LANES
+        grad_inflow = add_states(load(scratch.grad_inflow, v_o), grad_h, B)
+        store(scratch.grad_inflow, v_o, grad_inflow)
+        rate = load_wide(scratch.rate, row)
+        grad_exponent = add_states(load(scratch.grad_exponent, v_o), through_decay, rate)
+        store(scratch.grad_exponent, v_o, grad_exponent)
+    return B_sum, C_sum
 
 
 @inline
 @no_type_check
-def _add_lanes(
-    call: Call, grads: Grads, scratch: BackwardScratch, b: int, group: int, token: int
+def _finish(
+    call: Call, grads: Grads, scratch: BackwardScratch, place: Place, i: int, token: int
 ) -> None:
-    """Write the gradients of one token's B and C."""
-    B, C = grads.B, grads.C
-    for n in range(call.d_state):
-        sum_B, sum_C = load(scratch.B_sum, n * LANES), load(scratch.C_sum, n * LANES)
-        at = b * B.batch + token * B.token + group * B.channel + n * B.state
-        put(B.address, at, lane_sum(sum_B))
-        put(C.address, at, lane_sum(sum_C))
+    """Write the gradients of one step's u and delta."""
+    o, v_o = (i * place.vectors + place.v) * LANES, place.v * LANES
+    u, dt, grad_y = load(scratch.u, o), load(scratch.dt, o), load(scratch.grad_y, o)
+    grad_inflow = load(scratch.grad_inflow, v_o)
+    grad_dt = load(scratch.grad_exponent, v_o) * LN_2 + grad_inflow * u
+    grad_delta = grad_dt * load(scratch.slope, o)
+    deposit(grads.u, place, token, dt * grad_inflow + fetch(call.D, place, 0) * grad_y)
+    deposit(grads.delta, place, token, grad_delta)
+    store(scratch.D_sum, v_o, load(scratch.D_sum, v_o) + grad_y * u)
+    store(scratch.bias_sum, v_o, load(scratch.bias_sum, v_o) + grad_delta)
 
 
 @inline
 @no_type_check
-def _close(call: Call, grads: Grads, scratch: BackwardScratch, b: int, first: int, v: int) -> None:
+def _close(call: Call, grads: Grads, scratch: BackwardScratch, place: Place) -> None:
     """Write what was summed over tokens."""
-    c = first + v * LANES
-    width = min(LANES, call.d_inner - c)
-    spare = scratch.spare
-    rows = _row(scratch.A_sum, v, call.d_state)
-    deposit_states(rows, grads.A, b, 0, c, width, call.d_state, spare)
-    deposit(grads.D, b, 0, c, width, spare, load(scratch.D_sum, v * LANES))
-    deposit(grads.delta_bias, b, 0, c, width, spare, load(scratch.bias_sum, v * LANES))
+    deposit_states(scratch.A_sum, grads.A, place, 0, call.d_state)
+    deposit(grads.D, place, 0, load(scratch.D_sum, place.v * LANES))
+    deposit(grads.delta_bias, place, 0, load(scratch.bias_sum, place.v * LANES))

@@ -1,35 +1,39 @@
-"""Forward kernel of the CPU scan: an item is one vector of channels of one sample."""
+"""Forward kernel of the CPU scan: an item is one vector of channels of one sample.
+
+Steps come in chunks. Of a chunk, what has no memory is computed first; then one group of states
+after the other runs through all of its steps, in registers.
+"""
 
 from typing import NamedTuple, no_type_check
 
 from anticipate.nn.kernels.lanes import (
     LANES,
     LOG2_E,
-    ZERO,
-    Vector,
+    STATES,
+    add_states,
     exp2,
-    fill,
-    get,
     inline,
     load,
+    load_wide,
+    repeat,
     sigmoid,
     softplus,
+    spread,
     store,
 )
-from anticipate.nn.kernels.team import (
-    ARGUMENTS,
-    Kernel,
-    own_scratch,
-    reader,
-    take,
-)
+from anticipate.nn.kernels.team import ARGUMENTS, Kernel, own_scratch, reader, take
 from anticipate.nn.scan.blocks import (
     Call,
+    Numbers,
+    Place,
     Strided,
+    clear,
     deposit,
     deposit_states,
     fetch,
     fetch_states,
+    numbers,
+    token_of,
 )
 from anticipate.nn.scan.cpu_memory import ForwardScratch
 from anticipate.nn.scan.inputs import CHUNK
@@ -56,51 +60,73 @@ def forward(team: int) -> None:
     while first < last:
         for item in range(first, last):
             c = (item % blocks) * LANES
-            _block(call, y, scratch, item // blocks, c, min(LANES, call.d_inner - c))
+            width = min(LANES, call.d_inner - c)
+            _block(call, y, scratch, Place(item // blocks, c, width, 0, 1, scratch.spare))
         first, last = take(team)
 
 
 @inline
 @no_type_check
-def _block(call: Call, y: Strided, scratch: ForwardScratch, b: int, c: int, width: int) -> None:
-    """Run all tokens of the channels from `c` on."""
-    rate, state, spare = scratch
-    fetch_states(rate, call.A, b, 0, c, width, call.d_state, spare)
+def _block(call: Call, y: Strided, scratch: ForwardScratch, place: Place) -> None:
+    """Run all tokens of one vector of channels."""
+    groups = (call.d_state + STATES - 1) // STATES
+    clear(scratch.rate, groups * STATES)
+    clear(scratch.state, groups * STATES)
+    fetch_states(scratch.rate, call.A, place, 0, call.d_state)
     for n in range(call.d_state):
-        store(rate, n * LANES, load(rate, n * LANES) * LOG2_E)
-        store(state, n * LANES, fill(ZERO))
-    skip = fetch(call.D, b, 0, c, width, spare)
-    bias = fetch(call.delta_bias, b, 0, c, width, spare)
-    for step in range(call.length):
-        if step % CHUNK == 0:
-            chunk = step // CHUNK
-            deposit_states(state, call.starts, b, chunk, c, width, call.d_state, spare)
-        token = call.length - 1 - step if call.reverse else step
-        u = fetch(call.u, b, token, c, width, spare)
-        dt = fetch(call.delta, b, token, c, width, spare) + bias
-        if call.delta_softplus:
-            dt = softplus(dt)
-        out = skip * u + _advance(call, rate, state, b, token, dt, dt * u)
-        if call.gated:
-            gate = fetch(call.z, b, token, c, width, spare)
-            out = out * gate * sigmoid(gate)
-        deposit(y, b, token, c, width, spare, out)
+        store(scratch.rate, n * LANES, load(scratch.rate, n * LANES) * LOG2_E)
+    for first in range(0, call.length, CHUNK):
+        steps = min(CHUNK, call.length - first)
+        deposit_states(scratch.state, call.starts, place, first // CHUNK, call.d_state)
+        _prepare(call, scratch, place, first, steps)
+        B = numbers(call, call.B, place.b, first, steps, scratch.B)
+        C = numbers(call, call.C, place.b, first, steps, scratch.C)
+        for group in range(groups):
+            _advance(scratch, B, C, group, steps)
+        _finish(call, y, scratch, place, first, steps)
 
 
 @inline
 @no_type_check
-def _advance(
-    call: Call, rate: int, state: int, b: int, token: int, dt: Vector, inflow: Vector
-) -> Vector:
-    """Move the state by one token and return what C reads from it."""
-    first_b = b * call.B.batch + token * call.B.token
-    first_c = b * call.C.batch + token * call.C.token
-    out = fill(ZERO)
-    for n in range(call.d_state):
-        decay = exp2(dt * load(rate, n * LANES))
-        h = decay * load(state, n * LANES) + inflow * get(
-            call.B.address, first_b + n * call.B.state
-        )
-        store(state, n * LANES, h)
-        out = out + h * get(call.C.address, first_c + n * call.C.state)
-    return out
+def _prepare(call: Call, scratch: ForwardScratch, place: Place, first: int, steps: int) -> None:
+    """Write dt, dt u and D u of a chunk."""
+    skip, bias = fetch(call.D, place, 0), fetch(call.delta_bias, place, 0)
+    for i in range(steps):
+        token = token_of(call, first + i)
+        u = fetch(call.u, place, token)
+        dt = fetch(call.delta, place, token) + bias
+        if call.delta_softplus:
+            dt = softplus(dt)
+        store(scratch.dt, i * LANES, dt)
+        store(scratch.inflow, i * LANES, dt * u)
+        store(scratch.out, i * LANES, skip * u)
+
+
+@inline
+@no_type_check
+def _advance(scratch: ForwardScratch, B: Numbers, C: Numbers, group: int, steps: int) -> None:
+    """Run a group of states through a chunk and add what C reads from them."""
+    row = group * STATES * LANES
+    rate, state = load_wide(scratch.rate, row), load_wide(scratch.state, row)
+    for i in range(steps):
+        decay = exp2(repeat(load(scratch.dt, i * LANES)) * rate)
+        inflow = repeat(load(scratch.inflow, i * LANES))
+        state = decay * state + inflow * spread(B.address, B.first + i * B.step + group * STATES)
+        read = spread(C.address, C.first + i * C.step + group * STATES)
+        store(scratch.out, i * LANES, add_states(load(scratch.out, i * LANES), state, read))
+    store(scratch.state, row, state)
+
+
+@inline
+@no_type_check
+def _finish(
+    call: Call, y: Strided, scratch: ForwardScratch, place: Place, first: int, steps: int
+) -> None:
+    """Write the output of a chunk."""
+    for i in range(steps):
+        token = token_of(call, first + i)
+        out = load(scratch.out, i * LANES)
+        if call.gated:
+            gate = fetch(call.z, place, token)
+            out = out * gate * sigmoid(gate)
+        deposit(y, place, token, out)
