@@ -17,7 +17,12 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from anticipate.diffusion.sampling import initial_noise, sample
-from anticipate.diffusion.schedule import Sampler, cosine_alphas_cumprod, make_scheduler
+from anticipate.diffusion.schedule import (
+    Sampler,
+    Spacing,
+    cosine_alphas_cumprod,
+    make_scheduler,
+)
 from anticipate.diffusion.training import Reduction, add_noise, one_hot, reconstruction_loss
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense import DenseAnticipator, decay_groups
@@ -49,6 +54,8 @@ class DiffusionAnticipator(DenseAnticipator):
         seed: Seed of noise in training and of the futures.
         sampler: Solver: `ddim`, `dpmsolver++` or `unipc`.
         num_inference_steps: Denoising steps when sampling.
+        timestep_spacing: Which steps: `leading`, as the field's code, or `trailing`, which start
+            at pure noise however few they are.
         num_samples: Futures per video.
         max_tokens: Tokens denoised at once; bounds the memory of sampling and changes no result.
     """
@@ -74,14 +81,14 @@ class DiffusionAnticipator(DenseAnticipator):
         seed: int = 0,
         sampler: Sampler = "ddim",
         num_inference_steps: int = 50,
+        timestep_spacing: Spacing = "leading",
         num_samples: int = 25,
         max_tokens: int = 100_000,
     ) -> None:
         super().__init__(num_classes, sample_rate, obs_ratios, pred_ratios)
         self.save_hyperparameters(logger=False, ignore=["denoiser", "optimizer"])
-        make_scheduler(
-            sampler, num_train_timesteps, num_inference_steps
-        )  # refuses wrong counts before training
+        # Refuses wrong counts before training.
+        make_scheduler(sampler, num_train_timesteps, num_inference_steps, timestep_spacing)
         self.denoiser = denoiser(num_classes, feature_dim)
         self.optimizer, self.ema_decay = optimizer, ema_decay
         self.register_buffer(
@@ -94,6 +101,7 @@ class DiffusionAnticipator(DenseAnticipator):
             num_train_timesteps,
         )
         self.seed, self.sampler, self.num_inference_steps = seed, sampler, num_inference_steps
+        self.timestep_spacing = timestep_spacing
         self.num_samples, self.max_tokens = num_samples, max_tokens
 
     @property
@@ -181,7 +189,12 @@ class DiffusionAnticipator(DenseAnticipator):
         def denoise(x_t: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
             return self.denoiser(x_t, t, condition, observed, valid, previous).x_0
 
-        scheduler = make_scheduler(self.sampler, self.num_train_timesteps, self.num_inference_steps)
+        scheduler = make_scheduler(
+            self.sampler,
+            self.num_train_timesteps,
+            self.num_inference_steps,
+            self.timestep_spacing,
+        )
         return sample(denoise, x_T, scheduler).argmax(dim=-1)
 
     def configure_callbacks(self) -> list[Callback]:

@@ -43,6 +43,33 @@ def test_ddim_visits_the_field_s_steps(steps, expected):
     assert make_scheduler("ddim", 1000, steps).timesteps.tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(50, list(range(999, 18, -20))), (10, list(range(999, 98, -100)))]
+)
+def test_trailing_steps_start_at_pure_noise(steps, expected):
+    assert make_scheduler("ddim", 1000, steps, "trailing").timesteps.tolist() == expected
+    assert cosine_alphas_cumprod(1000)[999] < 1e-8
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("sampler", ["ddim", "dpmsolver++", "unipc"])
+def test_a_gaussian_is_sampled_from_pure_noise(sampler, spacing):
+    """Where x_0 ~ N(mean, 1), E[x_0 | x_t] is linear, and x_t ~ N(sqrt(abar) mean, 1) for all t.
+
+    Trailing steps must give x_0 its mean; leading ones start at t = 900 without their share of it.
+    """
+    mean, alphas = 3.0, cosine_alphas_cumprod(1000).double()
+
+    def denoise(x_t, t, previous):
+        scale = alphas[t[0]].sqrt()
+        return mean + scale * (x_t - scale * mean)
+
+    x_T = torch.randn(1, 4000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x_0 = sample(denoise, x_T, make_scheduler(sampler, 1000, 10, spacing))
+    missing = alphas[900].sqrt() * mean if spacing == "leading" else 0.0
+    assert abs(x_0.mean().item() - (mean - missing)) < 0.1
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "dpmsolver++", "unipc"])
 def test_a_perfect_denoiser_is_recovered(sampler):
     x_0 = torch.nn.functional.one_hot(torch.tensor([[0, 2, 1]]), 3).double()
