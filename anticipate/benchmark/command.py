@@ -23,6 +23,7 @@ STUDIES = {"solvers": "a trained model's scores by solver and number of denoisin
 """Likewise what is measured on a checkpoint: scores instead of times."""
 
 STEPS = (2, 3, 5, 8, 10, 15, 20, 25, 50)
+SPACINGS = ("leading", "trailing")
 
 
 def main(argv: list[str]) -> None:
@@ -94,6 +95,14 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         default=STEPS,
         metavar="N",
         help=f"numbers of denoising steps (default: {' '.join(map(str, STEPS))})",
+    )
+    parser.add_argument(
+        "--spacings",
+        nargs="+",
+        choices=SPACINGS,
+        default=SPACINGS,
+        metavar="NAME",
+        help="which steps: leading, trailing (default: both)",
     )
     parser.add_argument(
         "--seeds", type=_several, default=3, metavar="N", help="seeds of the noise (default: 3)"

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from anticipate.console import notice
-from anticipate.diffusion.schedule import Sampler
+from anticipate.diffusion.schedule import Sampler, Spacing
 from anticipate.metrics.dense import DenseScores
 from anticipate.metrics.windows import ratio_name
 from anticipate.models import DiffusionAnticipator
@@ -19,6 +19,7 @@ from anticipate.types import DenseBatch
 
 MEASURES = ("mean_moc", "top1_moc")
 SAMPLERS: tuple[Sampler, ...] = ("ddim", "dpmsolver++", "unipc")
+SPACINGS: tuple[Spacing, ...] = ("leading", "trailing")
 
 CRITERION = (
     "within noise: Mean and Top-1 MoC, each averaged over all settings, differ from DDIM-50 with "
@@ -31,6 +32,12 @@ class Solver(NamedTuple):
 
     sampler: Sampler
     steps: int
+    spacing: Spacing = "leading"
+
+    @property
+    def method(self) -> str:
+        """Name of the way without the number of steps."""
+        return self.sampler if self.spacing == "leading" else f"{self.sampler}, {self.spacing}"
 
 
 PROTOCOL = Solver("ddim", 50)
@@ -65,7 +72,7 @@ def measure(
         solvers: What to compare.
         num_seeds: Seeds of the noise: the model's own and those that follow it.
     """
-    own = Solver(model.sampler, model.num_inference_steps), model.seed
+    own = Solver(model.sampler, model.num_inference_steps, model.timestep_spacing), model.seed
     seeds = range(model.seed, model.seed + num_seeds)
     metrics = {
         (solver, seed): {r: _metric(model, r) for r in model.obs_ratios}
@@ -103,14 +110,18 @@ def compare(scores: Mapping[Solver, Scores]) -> tuple[Comparison, ...]:
     return tuple(rows)
 
 
-def fewest_steps(comparisons: Iterable[Comparison], sampler: Sampler) -> int | None:
-    """Return the fewest steps of a solver that, like all more of them, stay within the noise.
+def fewest_steps(comparisons: Iterable[Comparison], method: str) -> int | None:
+    """Return the fewest steps of a method that, like all more of them, stay within the noise.
+
+    Args:
+        comparisons: What was found.
+        method: Name, as `Solver.method`.
 
     Returns:
         None when not even the most steps that were tried do.
     """
     fewest = None
-    own = (row for row in comparisons if row.solver.sampler == sampler)
+    own = (row for row in comparisons if row.solver.method == method)
     for row in sorted(own, key=lambda row: row.solver.steps, reverse=True):
         if not row.within_noise:
             break
@@ -129,7 +140,8 @@ def _metric(model: DiffusionAnticipator, obs_ratio: float) -> DenseScores:
 
 
 def _use(model: DiffusionAnticipator, solver: Solver, seed: int) -> None:
-    model.sampler, model.num_inference_steps, model.seed = *solver, seed
+    model.sampler, model.num_inference_steps, model.timestep_spacing = solver
+    model.seed = seed
 
 
 def _count(

@@ -51,7 +51,7 @@ def run(options: Namespace) -> None:
     """Load a trained model, sample with every solver, and show or write what came out.
 
     Args:
-        options: `ckpt`, `data`, `videos`, `steps`, `seeds`, `output` and `json` as parsed.
+        options: `ckpt`, `data`, `videos`, `steps`, `spacings`, `seeds`, `output` and `json`.
 
     Raises:
         AnticipateError: No such checkpoint, data or settings, or not a diffusion model.
@@ -70,10 +70,10 @@ def write(study: Study, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "solvers.csv").open("w", newline="") as file:
         lines = csv.writer(file)
-        lines.writerow(("sampler", "steps", "seed", "obs_ratio", "pred_ratio", *MEASURES))
+        lines.writerow((*Solver._fields, "seed", "obs_ratio", "pred_ratio", *MEASURES))
         lines.writerows(_csv_rows(study))
     figure = solver_curves(
-        {sampler: _curve(study, sampler) for sampler in SAMPLERS},
+        {method: _curve(study, method) for method in _methods(study)},
         protocol=study.scores[PROTOCOL].mean(axis=(0, 2)),
         noise=sampling_noise(study.scores[PROTOCOL]),
         title=_title(study),
@@ -91,11 +91,14 @@ def _measure(options: Namespace) -> Study:
             f"{options.ckpt} holds a {type(model).__name__}; only diffusion models have solvers"
         )
     steps = sorted(set(options.steps))
-    solvers = [Solver(sampler, n) for sampler in SAMPLERS for n in steps]
-    for solver in solvers:
-        make_scheduler(
-            solver.sampler, model.num_train_timesteps, solver.steps
-        )  # refuses wrong ones
+    solvers = [
+        Solver(sampler, n, spacing)
+        for sampler in SAMPLERS
+        for spacing in options.spacings
+        for n in steps
+    ]
+    for solver in solvers:  # refuses wrong ones
+        make_scheduler(solver.sampler, model.num_train_timesteps, solver.steps, solver.spacing)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     data.setup("test")
     batches = (move_data_to_device(batch, model.device) for batch in data.test_dataloader())
@@ -127,7 +130,7 @@ def _document(study: Study) -> dict[str, Any]:
         }
         for row, found in zip(study.comparisons, study.scores.values(), strict=True)
     ]
-    fewest = {sampler: fewest_steps(study.comparisons, sampler) for sampler in SAMPLERS}
+    fewest = {method: fewest_steps(study.comparisons, method) for method in _methods(study)}
     verdict = {"criterion": CRITERION, "noise": _by_measure(noise), "fewest_steps": fewest}
     return {**study.facts, **verdict, "solvers": rows}
 
@@ -142,7 +145,7 @@ def _print_table(study: Study) -> None:
         pairs = zip(row.scores, row.difference, strict=True)
         cells = [text for value, gap in pairs for text in (f"{value:.1f}", f"{gap:+.2f}")]
         verdict = "yes" if row.within_noise else "no"
-        table.add_row(row.solver.sampler, str(row.solver.steps), *cells, verdict)
+        table.add_row(row.solver.method, str(row.solver.steps), *cells, verdict)
     console = Console()
     console.print(table)
     for line in _verdict(study):
@@ -152,10 +155,14 @@ def _print_table(study: Study) -> None:
 def _verdict(study: Study) -> Iterator[str]:
     mean, top1 = sampling_noise(study.scores[PROTOCOL])
     yield f"{CRITERION} ({mean:.2f} and {top1:.2f} points here)"
-    for sampler in SAMPLERS:
-        fewest = fewest_steps(study.comparisons, sampler)
+    for method in _methods(study):
+        fewest = fewest_steps(study.comparisons, method)
         found = f"{fewest} steps" if fewest is not None else "none of the tried numbers of steps"
-        yield f"{sampler}: fewest steps from which on it stays within noise: {found}"
+        yield f"{method}: fewest steps from which on it stays within noise: {found}"
+
+
+def _methods(study: Study) -> list[str]:
+    return list(dict.fromkeys(row.solver.method for row in study.comparisons))
 
 
 def _title(study: Study) -> str:
@@ -173,8 +180,8 @@ def _csv_rows(study: Study) -> Iterator[tuple[str | int | float, ...]]:
                 yield (*solver, seed, *setting.split(" / "), *values)
 
 
-def _curve(study: Study, sampler: str) -> Curve:
-    rows = [row for row in study.comparisons if row.solver.sampler == sampler]
+def _curve(study: Study, method: str) -> Curve:
+    rows = [row for row in study.comparisons if row.solver.method == method]
     rows.sort(key=lambda row: row.solver.steps)
     return Curve(
         steps=np.array([row.solver.steps for row in rows]),

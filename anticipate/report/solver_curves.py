@@ -1,7 +1,7 @@
 """Scores by solver and number of denoising steps, beside the band of the sampling noise."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -23,8 +23,11 @@ from anticipate.report.figures import (
 PANELS = ("Mean MoC (%)", "Top-1 MoC (%)")
 STYLES = (("#1f5f99", "o"), ("#b5651d", "s"), ("#4d8f4d", "^"))
 """Colour and marker of each solver, apart for colour-blind eyes too."""
+VARIANT = ", "
+"""What stands between a solver and its variant, which has its colour and a broken line."""
 BAND = "#d9d9d6"
 HEIGHT = 2.9
+LEGEND_COLUMNS = 4
 
 
 class Curve(NamedTuple):
@@ -59,9 +62,8 @@ def solver_curves(
     for index, axes in enumerate(figure.subplots(1, len(PANELS))):
         band = (protocol[index] - noise[index], protocol[index] + noise[index])
         axes.axhspan(*band, color=BAND, linewidth=0, label="DDIM-50 and its sampling noise")
-        for (name, curve), (color, marker) in zip(curves.items(), STYLES, strict=False):
-            style = {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.2}
-            axes.plot(curve.steps, curve.scores[:, index], label=name, **style)
+        for name, curve in curves.items():
+            axes.plot(curve.steps, curve.scores[:, index], label=name, **_style(name, curves))
         ticks = sorted({int(steps) for curve in curves.values() for steps in curve.steps})
         _dress(axes, PANELS[index], ticks)
     handles, labels = axes.get_legend_handles_labels()
@@ -69,12 +71,20 @@ def solver_curves(
         handles,
         labels,
         loc="outside lower center",
-        ncols=len(labels),
+        ncols=min(len(labels), LEGEND_COLUMNS),
         frameon=False,
         fontsize=TEXT_SIZE,
         labelcolor=INK,
     )
     return figure
+
+
+def _style(name: str, names: Iterable[str]) -> dict[str, Any]:
+    solver, *variant = name.split(VARIANT)
+    solvers = list(dict.fromkeys(other.split(VARIANT)[0] for other in names))
+    color, marker = STYLES[solvers.index(solver) % len(STYLES)]
+    line = {"linestyle": "--", "markerfacecolor": "white"} if variant else {}
+    return {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.2, **line}
 
 
 def _dress(axes: Axes, name: str, ticks: list[int]) -> None:

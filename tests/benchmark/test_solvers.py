@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import product
 from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
@@ -25,7 +26,7 @@ from anticipate.models import DiffusionAnticipator
 from anticipate.types import DenseBatch
 
 DEMO = Path(__file__).parents[2] / "experiments" / "demo.yaml"
-FEW, MANY = Solver("unipc", 2), Solver("unipc", 5)
+FEW, MANY = Solver("unipc", 2), Solver("unipc", 5, "trailing")
 
 
 def protocol_scores():
@@ -109,7 +110,8 @@ def test_scores_are_those_that_a_test_with_the_same_settings_logs(capsys):
     found = measure(model, [batch, batch], [FEW, MANY], num_seeds=2)
     assert found[FEW].shape == (2, 2, 8)
     for seed in range(2):
-        tested = make_model(seed=7 + seed, sampler="unipc", num_inference_steps=5)
+        settings = {"sampler": "unipc", "num_inference_steps": 5, "timestep_spacing": "trailing"}
+        tested = make_model(seed=7 + seed, **settings)
         tested.load_state_dict(model.state_dict())
         for _ in range(2):
             tested.test_step(batch)
@@ -119,6 +121,7 @@ def test_scores_are_those_that_a_test_with_the_same_settings_logs(capsys):
             np.testing.assert_allclose(found[MANY][seed, index], expected)
     assert not np.array_equal(found[FEW], found[MANY])
     assert (model.sampler, model.num_inference_steps, model.seed) == ("ddim", 50, 7)
+    assert model.timestep_spacing == "leading"
     assert capsys.readouterr().err.splitlines() == [f"batch {n}: video, video" for n in (1, 2)]
 
 
@@ -147,22 +150,23 @@ def test_the_study_of_a_checkpoint_is_one_document_with_curve_and_table(
     document = json.loads(capsys.readouterr().out)
     assert (document["num_videos"], document["num_samples"], document["seeds"]) == (1, 2, [0, 1])
     assert document["synthetic"]
-    solvers = [(row["sampler"], row["steps"]) for row in document["solvers"]]
+    solvers = [(row["sampler"], row["spacing"], row["steps"]) for row in document["solvers"]]
     assert solvers == [
-        ("ddim", 50),
-        *((sampler, n) for sampler in ("ddim", "dpmsolver++", "unipc") for n in (2, 3)),
+        ("ddim", "leading", 50),
+        *product(("ddim", "dpmsolver++", "unipc"), ("leading", "trailing"), (2, 3)),
     ]
     assert document["solvers"][0]["difference"] == {"mean_moc": 0.0, "top1_moc": 0.0}
-    assert document["fewest_steps"].keys() == {"ddim", "dpmsolver++", "unipc"}
+    names = {"ddim", "dpmsolver++", "unipc"}
+    assert document["fewest_steps"].keys() == names | {f"{name}, trailing" for name in names}
     with (tmp_path / "new/solvers.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 7 * 2 * 8
+    assert len(rows) == 13 * 2 * 8
     shown = document["solvers"][1]["settings"]["top1_moc"]["0.2 / 0.5"]
     cells = [
         float(row["top1_moc"])
         for row in rows
-        if (row["sampler"], row["steps"], row["obs_ratio"], row["pred_ratio"])
-        == ("ddim", "2", "0.2", "0.5")
+        if [row[name] for name in ("sampler", "steps", "spacing", "obs_ratio", "pred_ratio")]
+        == ["ddim", "2", "leading", "0.2", "0.5"]
     ]
     assert shown == pytest.approx(sum(cells) / 2)
     assert (tmp_path / "new/solvers.png").stat().st_size > 10_000
@@ -170,7 +174,9 @@ def test_the_study_of_a_checkpoint_is_one_document_with_curve_and_table(
 
 def test_the_table_states_the_criterion_and_the_answer(checkpoint, capsys, monkeypatch):
     protocol = protocol_scores()
+    fast = Solver("unipc", 3, "trailing")
     scores = {PROTOCOL: protocol, Solver("ddim", 2): protocol + 9, Solver("ddim", 5): protocol + 1}
+    scores[fast] = protocol + 9
     monkeypatch.setattr("anticipate.benchmark.solvers.measure", lambda *_: scores)
     study(checkpoint)
     out = " ".join(capsys.readouterr().out.split())
@@ -178,7 +184,7 @@ def test_the_table_states_the_criterion_and_the_answer(checkpoint, capsys, monke
     assert "(1.41 and 2.83 points here)" in out
     assert "ddim 2 35.0 +9.00 56.0 +9.00 no ddim 5 27.0 +1.00 48.0 +1.00 yes" in out
     assert "ddim: fewest steps from which on it stays within noise: 5 steps" in out
-    assert "unipc: fewest steps from which on it stays within noise: none" in out
+    assert "unipc, trailing: fewest steps from which on it stays within noise: none" in out
 
 
 @pytest.mark.parametrize(

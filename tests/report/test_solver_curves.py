@@ -9,6 +9,7 @@ from anticipate.report.solver_curves import Curve, solver_curves
 CURVES = {
     "ddim": Curve(np.array([2, 10, 50]), np.array([[30.0, 50.0], [31.0, 52.0], [32.0, 53.0]])),
     "unipc": Curve(np.array([2, 10]), np.array([[31.0, 54.0], [32.0, 53.0]])),
+    "unipc, trailing": Curve(np.array([2, 10]), np.array([[33.0, 54.0], [32.5, 53.5]])),
 }
 
 
@@ -26,6 +27,12 @@ def test_each_panel_has_a_measure_of_every_solver_against_the_steps():
             np.testing.assert_array_equal(line.get_ydata(), curve.scores[:, index])
 
 
+def test_a_variant_has_the_colour_of_its_solver_and_a_broken_line():
+    ddim, unipc, trailing = draw().axes[0].lines
+    assert ddim.get_color() != unipc.get_color() == trailing.get_color()
+    assert (unipc.get_linestyle(), trailing.get_linestyle()) == ("-", "--")
+
+
 def test_the_band_is_the_noise_around_ddim_50():
     for axes, (low, high) in zip(draw().axes, [(31.5, 32.5), (51.0, 55.0)], strict=True):
         (band,) = axes.patches
@@ -40,6 +47,6 @@ def test_every_number_of_steps_has_a_tick():
 def test_legend_and_note_stand_once():
     figure = draw("synthetic features")
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["DDIM-50 and its sampling noise", "ddim", "unipc"]
+    assert names == ["DDIM-50 and its sampling noise", "ddim", "unipc", "unipc, trailing"]
     assert "synthetic features" in [text.get_text() for text in figure.texts]
     assert [text.get_text() for text in draw().texts] == ["title"]
