@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -73,6 +75,7 @@ def test_fit_leaves_config_checkpoint_scores_and_says_synthetic(run, capsys):
     assert document["synthetic"] is True
     assert list(document["scores"]) == [
         "MixANT",
+        "MixANT (majority)",
         "last-label (decoded)",
         "last-label (ground truth)",
         "tri-gram (decoded)",
@@ -96,6 +99,24 @@ def test_test_repeats_the_scores_of_fit_and_predict_feeds_score(run, capsys, syn
     for ratio, measures in after_fit["MixANT"].items():
         for measure in ("mean_moc", "top1_moc", "mof", "frame_diversity"):
             assert rescored[ratio][measure] == pytest.approx(measures[measure])
+
+
+def test_the_majority_is_one_future_made_of_all(run, capsys, synthetic_file, tmp_path):
+    folder = run("fit", "--trainer.max_epochs=1", "--model.num_samples=3")
+    found = scores(folder)["scores"]["MixANT (majority)"]
+    run("predict", "--ckpt_path=last", "--model.num_samples=3")
+    one = tmp_path / "majority.h5"
+    with h5py.File(folder / "predictions.h5") as samples, h5py.File(one, "w") as file:
+        for video, ratios in samples.items():
+            for ratio, preds in ratios.items():
+                frames = [np.bincount(votes).argmax() for votes in preds[:].T]
+                file[f"{video}/{ratio}"] = np.array(frames)[None]
+    capsys.readouterr()
+    main(["score", "dense", str(one), "--data", str(synthetic_file), "--json"])
+    rescored = json.loads(capsys.readouterr().out)
+    for ratio, measures in found.items():
+        assert measures["num_samples"] == 1
+        assert rescored[ratio]["mean_moc"] == pytest.approx(measures["mean_moc"])
 
 
 def test_the_saved_config_alone_repeats_a_test(run, monkeypatch):

@@ -1,7 +1,9 @@
 """What a test leaves behind: the papers' table beside the baselines, and `metrics.json`.
 
 Each baseline stands there twice: continuing the annotated observation, which no model has, and
-continuing the observation as the tested model itself decodes it (majority of its samples).
+continuing the observation as the tested model itself decodes it (majority of its samples). The
+majority of a model's samples stands there too: one future, as that of last-label, while Mean MoC
+counts every sample.
 """
 
 from typing import Any
@@ -42,20 +44,21 @@ class DenseResults(Callback):
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit the baselines to the training videos of the split."""
-        if not (self.baselines and isinstance(pl_module, DenseAnticipator)):
+        if not isinstance(pl_module, DenseAnticipator):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        trigram = TriGram.fit(data.train_transcripts(), data.num_classes)
-        self._models = {"last-label": LastLabel(), "tri-gram": trigram}
+        if self.baselines:
+            trigram = TriGram.fit(data.train_transcripts(), data.num_classes)
+            self._models = {"last-label": LastLabel(), "tri-gram": trigram}
+        names = [f"{name} ({seen})" for name in self._models for seen in OBSERVATIONS]
         self._scores = {
-            f"{name} ({observation})": {
+            name: {
                 ratio: DenseScores(data.num_classes, ratio, pl_module.pred_ratios).to(
                     pl_module.device
                 )
                 for ratio in pl_module.obs_ratios
             }
-            for name in self._models
-            for observation in OBSERVATIONS
+            for name in (_majority_name(pl_module), *names)
         }
 
     def on_test_batch_end(
@@ -67,11 +70,18 @@ class DenseResults(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Let the baselines continue the same observations."""
+        """Score the majority of the samples, and let the baselines continue its observation."""
         if not isinstance(pl_module, DenseAnticipator):
             return
-        for row in range(len(batch.video_ids)):
-            self._continue(batch, outputs["forecast"], row, pl_module.pred_ratios[-1])
+        forecast: Forecast = outputs["forecast"]
+        for row, ratio in enumerate(batch.obs_ratios):
+            frames = slice(int(batch.num_frames[row]))
+            targets = batch.frame_targets[row, frames]
+            decoded = majority(forecast.preds[:, row, frames])
+            if len(forecast.preds) > 1:
+                metric = self._scores[_majority_name(pl_module)][ratio]
+                metric.update(decoded.unsqueeze(0).to(targets.device), targets)
+            self._continue(batch, row, decoded, len(forecast.preds), pl_module.pred_ratios[-1])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
@@ -79,23 +89,29 @@ class DenseResults(Callback):
             return
         rows = {pl_module.method: pl_module.compute_scores()}
         for name, metrics in self._scores.items():
-            rows[name] = {str(r): m.compute() for r, m in metrics.items() if m.update_called}
+            scores = {str(r): m.compute() for r, m in metrics.items() if m.update_called}
+            if scores:
+                rows[name] = scores
         self._publish(trainer, pl_module, rows)
 
-    def _continue(self, batch: DenseBatch, forecast: Forecast, row: int, horizon: float) -> None:
+    def _continue(
+        self,
+        batch: DenseBatch,
+        row: int,
+        decoded: Int[Tensor, " frames"],
+        num_samples: int,
+        horizon: float,
+    ) -> None:
         ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
         past, end = evaluation_window(num_frames, ratio, horizon)
         targets = batch.frame_targets[row, :num_frames]
-        observations = {
-            "decoded": majority(forecast.preds[:, row, :past]),
-            "ground truth": targets[:past],
-        }
+        observations = {"decoded": decoded[:past], "ground truth": targets[:past]}
         for name, model in self._models.items():
             for observation, labels in observations.items():
                 preds = model.forecast(
                     labels.cpu().numpy(),
                     end,
-                    len(forecast.preds),
+                    num_samples,
                     np.random.default_rng([self.seed, *batch.video_ids[row].encode()]),
                 )
                 metric = self._scores[f"{name} ({observation})"][ratio]
@@ -114,6 +130,10 @@ class DenseResults(Callback):
         path = write_results(trainer, pl_module, "dense", rows, num_test_videos=videos)
         if path is not None:
             console.print(f"scores: {path}", soft_wrap=True, highlight=False)
+
+
+def _majority_name(model: DenseAnticipator) -> str:
+    return f"{model.method} (majority)"
 
 
 def majority(preds: Int[Tensor, "samples frames"]) -> Int[Tensor, " frames"]:
