@@ -1,6 +1,6 @@
 """The full MixANT of the paper's Breakfast recipe, with random inputs, for the benchmarks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anticipate.nn import MixANT
 from anticipate.nn.scan import backends
+from anticipate.nn.scan.inputs import ScanInputs
 
 NUM_CLASSES, FEATURE_DIM = 48, 2048
 OBSERVED_SHARE = 2 / 7
@@ -64,3 +65,19 @@ def reference_scan() -> Iterator[None]:
         backends._best.cache_clear()
         yield
     backends._best.cache_clear()
+
+
+@contextmanager
+def peer_scan(scan: Callable[[ScanInputs], Tensor]) -> Iterator[None]:
+    """Let the layers scan as another package does, which knows one direction and A per sample."""
+
+    def selective_scan(*arguments: Any, **settings: Any) -> Tensor:
+        x = ScanInputs(*arguments, **settings)
+        x = x._replace(A=x.A.expand(len(x.u), -1, -1))
+        if not x.reverse:
+            return scan(x)
+        flipped = {name: getattr(x, name).flip(2) for name in ("u", "delta", "B", "C")}
+        return scan(x._replace(**flipped)).flip(2)
+
+    with patch("anticipate.nn.mamba.selective_scan", selective_scan):
+        yield

@@ -1,4 +1,4 @@
-"""One training step of MixANT beside the same model on the reference scan, and its growth."""
+"""One training step of MixANT beside the same model on slower scans, and its growth."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from anticipate.benchmark.memory import peak_memory
-from anticipate.benchmark.network import make_inputs, make_network, reference_scan
+from anticipate.benchmark.network import make_inputs, make_network, peer_scan, reference_scan
+from anticipate.benchmark.peers import mamba_ssm_reference
 from anticipate.benchmark.report import MIB, Group, Report
 from anticipate.benchmark.timing import compare, without_result
 from anticipate.diffusion.training import reconstruction_loss
@@ -19,8 +20,13 @@ BALANCING = 0.1
 def run(quick: bool, repeats: int) -> Report:
     """Measure a step of 16 videos of 240 tokens, and of twice as many tokens."""
     batch, tokens = (3, 14) if quick else (16, 240)
-    growth = by_length(quick, batch, (tokens, 2 * tokens), repeats)
-    return Report((scans(quick, batch, tokens, repeats), growth))
+    return Report(
+        (
+            scans(quick, batch, tokens, repeats),
+            peer(quick, batch, tokens // 2),
+            by_length(quick, batch, (tokens, 2 * tokens), repeats),
+        )
+    )
 
 
 def scans(quick: bool, batch: int, tokens: int, repeats: int) -> Group:
@@ -33,6 +39,22 @@ def scans(quick: bool, batch: int, tokens: int, repeats: int) -> Group:
 
     candidates = {"anticipate": ours, "on the reference scan": on_reference}
     return compare(f"training step, batch {batch}, {tokens} tokens", candidates, repeats)
+
+
+def peer(quick: bool, batch: int, tokens: int) -> Group:
+    """Compare a step with the same model on mamba_ssm's plain PyTorch scan.
+
+    Going back through its loop over tokens takes time by the square of their number: few of them,
+    and one round.
+    """
+    ours, other = (training_step(quick, batch, tokens) for _ in range(2))
+
+    def on_peer() -> Tensor:
+        with peer_scan(mamba_ssm_reference):
+            return other()
+
+    candidates = {"anticipate": ours, "on mamba_ssm's reference scan": on_peer}
+    return compare(f"training step, batch {batch}, {tokens} tokens, once", candidates, repeats=1)
 
 
 def by_length(quick: bool, batch: int, lengths: Sequence[int], repeats: int) -> Group:
