@@ -20,29 +20,8 @@ setup: $(READY)  ## make .venv with pinned packages
 demo: $(READY)  ## train, sample and score MixANT on a small synthetic data set
 	$(BIN)/anticipate demo
 
-# Shell words that sweep the studies $(4) of a family: its whole model $(1) stands first, so that every study shares it.
-# On the data set $(2), or in the reduced profile on its stand-in $(3).
-define sweep
-if test -z "$(strip $(4))"; then :; \
-elif test -z "$(PROFILE)" && test -f data/$(2).h5; then \
-	$(BIN)/anticipate sweep $(addprefix experiments/ablations/,$(1).yaml $(4)) --run-dir runs/ablations $(SWEEP); \
-else \
-	test -f data/$(2).h5 || echo "no data/$(2).h5 (anticipate prepare $(2)): small runs on synthetic data instead" >&2; \
-	{ test -f data/$(3).h5 || $(BIN)/anticipate prepare $(3) --output data/$(3).h5; } && \
-	$(BIN)/anticipate sweep $(addprefix experiments/ablations/,$(1).yaml $(4)) --run-dir runs/demo_ablations \
-		--profile $(or $(PROFILE),demo) --jobs $$(nproc) $(SWEEP); \
-fi
-endef
-
-STUDIES = $(or $(STUDY),$(patsubst experiments/ablations/%/,%,$(wildcard experiments/ablations/*/)))
-
 ablations: $(READY)  ## run every ablation, or STUDY=experts; PROFILE=demo: small, synthetic; SWEEP='--seeds 0 1 2'
-	@failed=0; \
-	$(call sweep,mixant,breakfast,synthetic,$(filter-out aga_%,$(STUDIES))) || failed=1; \
-	$(call sweep,aga,ek100,synthetic_actions,$(filter aga_%,$(STUDIES))) || failed=1; \
-	runs=$$(ls -d runs/ablations runs/demo_ablations 2>/dev/null); \
-	test -z "$$runs" || $(BIN)/anticipate report $$runs --output report || failed=1; \
-	exit $$failed
+	$(BIN)/anticipate ablations $(if $(STUDY),--study $(STUDY)) $(if $(PROFILE),--profile $(PROFILE)) $(SWEEP)
 
 report: $(READY)  ## tables, figures and verdicts from finished runs (RUNS=runs OUTPUT=report)
 	$(BIN)/anticipate report $(or $(RUNS),runs) --output $(or $(OUTPUT),report)

@@ -6,33 +6,31 @@ Nothing heavy is imported here, so that `anticipate --help` and typing mistakes 
 import difflib
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from anticipate import __version__
 from anticipate.errors import AnticipateError, ConfigError
 from anticipate.machine import keep_freed_memory
 
+_TRAINING = "anticipate.training.lightning_cli:main"
+
 COMMANDS = {
-    "prepare": ("anticipate.data.prepare:main", "make one HDF5 file of a release"),
-    "inspect": (
-        "anticipate.data.inspect:main",
-        "show what such a file holds, verify its checksums",
-    ),
-    "fit": ("anticipate.training:main", "train an experiment, then test its last checkpoint"),
-    "validate": ("anticipate.training:main", "score a checkpoint on held-out training videos"),
-    "test": ("anticipate.training:main", "score a checkpoint by the protocol of its data set"),
-    "predict": ("anticipate.training:main", "write a checkpoint's predictions to one HDF5 file"),
-    "convert": ("anticipate.convert:main", "make a checkpoint of weights from other code"),
-    "stream": ("anticipate.stream:main", "show what AGA expects next along a video, step by step"),
-    "score": ("anticipate.score.command:main", "score anybody's predictions file by the protocol"),
-    "export": (
-        "anticipate.export.command:main",
-        "write and check files for the EPIC-Kitchens challenge",
-    ),
-    "sweep": ("anticipate.sweep:main", "train many experiments, splits and seeds; mean and spread"),
-    "explain": ("anticipate.explain.command:main", "show what a trained network does"),
-    "report": ("anticipate.report.command:main", "tables, figures and verdicts from runs"),
-    "benchmark": ("anticipate.benchmark:main", "measure speed and memory beside other ways"),
-    "demo": ("anticipate.demo:main", "train, sample and score MixANT on synthetic data"),
+    "prepare": ("anticipate.datasets.prepare:main", "make one HDF5 file of a release"),
+    "inspect": ("anticipate.datasets.inspect:main", "show what such a file holds, check its sums"),
+    "fit": (_TRAINING, "train an experiment, then test its last checkpoint"),
+    "validate": (_TRAINING, "score a checkpoint on held-out training videos"),
+    "test": (_TRAINING, "score a checkpoint by the protocol of its data set"),
+    "predict": (_TRAINING, "write a checkpoint's predictions to one HDF5 file"),
+    "convert": ("anticipate.lab.convert:main", "make a checkpoint of weights from other code"),
+    "stream": ("anticipate.lab.stream:main", "show what AGA expects next along a video"),
+    "score": ("anticipate.protocol.score:main", "score anybody's predictions by the protocol"),
+    "export": ("anticipate.protocol.challenge:main", "files for the EPIC-Kitchens challenge"),
+    "sweep": ("anticipate.lab.sweep.sweep_command:main", "many experiments, splits and seeds"),
+    "ablations": ("anticipate.lab.ablations:main", "sweep the studies of the papers, and report"),
+    "explain": ("anticipate.lab.explain.explain_command:main", "what a trained network does"),
+    "report": ("anticipate.lab.report.report_command:main", "tables, figures, verdicts of runs"),
+    "benchmark": ("anticipate.lab.benchmark.benchmark_command:main", "measure speed and memory"),
+    "demo": ("anticipate.lab.demo:main", "train, sample and score MixANT on synthetic data"),
 }
 """Name of each command, the function that runs it, and its line in the help."""
 
@@ -79,5 +77,8 @@ def _run(argv: list[str]) -> None:
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
         raise ConfigError(f"unknown command '{argv[0]}': {hint}")
     keep_freed_memory()
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # classes of one's own; installed modules win over the folder's
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

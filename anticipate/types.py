@@ -36,7 +36,7 @@ class DenseBatch(NamedTuple):
     video_ids: tuple[str, ...]
 
 
-class Forecast(NamedTuple):
+class DenseForecast(NamedTuple):
     """What every dense model's `forecast(batch)` returns; metrics and files read only this."""
 
     preds: Int[Tensor, "samples batch frames"]
@@ -79,10 +79,14 @@ class Taxonomy(NamedTuple):
     num_nouns: int
 
 
+ShortTermMeasures = Literal["ek100", "ek55", "egtea"]
+"""Data set whose measures are computed: recalls of subsets, many-shot recalls, accuracies."""
+
+
 class ShortTermProtocol(NamedTuple):
     """What a short-term data set scores, and on which rows and classes."""
 
-    measures: Literal["ek100", "ek55", "egtea"]
+    measures: ShortTermMeasures
     """Whose tables are computed."""
     taxonomy: Taxonomy
     row_subsets: Mapping[str, frozenset[str]]

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anticipate.data.prepare import main
-from anticipate.data.prepare.short_term_release import RecordedVideo, ShortTermRelease, Vocabulary
-from anticipate.data.prepare.short_term_writer import FeatureFormat, ShortTermWriter
-from anticipate.data.segment_table import SegmentTable
+from anticipate.datasets.file.segment_table import SegmentTable
+from anticipate.datasets.file.short_term_file import FeatureFormat, ShortTermWriter
+from anticipate.datasets.prepare import main
+from anticipate.datasets.release.releases import RecordedVideo, ShortTermRelease, Vocabulary
 
 
 @pytest.fixture(scope="session")

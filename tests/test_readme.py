@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from anticipate.cli import COMMANDS
-from anticipate.config_chain import config_chain
+from anticipate.training.settings import config_chain
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

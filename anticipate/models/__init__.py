@@ -1,13 +1,5 @@
 """LightningModules: they wire networks, losses, optimizers and metrics and hold no maths."""
 
-from anticipate.models.dense import DenseAnticipator
-from anticipate.models.diffusion import DiffusionAnticipator
-from anticipate.models.sequence import SequenceAnticipator
-from anticipate.models.short_term import ShortTermAnticipator
+from anticipate.catalog import attribute_lookup
 
-__all__ = [
-    "DenseAnticipator",
-    "DiffusionAnticipator",
-    "SequenceAnticipator",
-    "ShortTermAnticipator",
-]
+__getattr__, __dir__ = attribute_lookup("models")

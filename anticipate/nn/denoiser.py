@@ -6,6 +6,8 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+__all__ = ["Denoiser", "DenoiserOutput"]
+
 
 class DenoiserOutput(NamedTuple):
     """What a denoiser returns."""

@@ -8,6 +8,7 @@ per direction.
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +20,7 @@ from anticipate.nn.fused import causal_conv_silu, gated_sum
 from anticipate.nn.linear import Linear, linear
 from anticipate.nn.mixture import ForgetGateBank
 from anticipate.nn.scan import selective_scan
+from anticipate.nn.scan.backends import AUTO, network_backend
 
 
 class S6Plus(nn.Module):
@@ -31,6 +33,10 @@ class S6Plus(nn.Module):
         dt_rank: Rank R of the step-size projection.
         reverse: Run from the last token to the first.
         forget_gate: Builds what makes A from d_inner and d_state.
+        scan_backend: What runs the scan; the variable ANTICIPATE_SCAN_BACKEND wins over it.
+
+    Raises:
+        ConfigError: An unknown backend.
     """
 
     def __init__(
@@ -41,9 +47,11 @@ class S6Plus(nn.Module):
         dt_rank: int,
         reverse: bool,
         forget_gate: Callable[[int, int], ForgetGate],
+        scan_backend: str = AUTO,
     ) -> None:
         super().__init__()
         self.reverse = reverse
+        self.scan = partial(selective_scan, backend=network_backend(scan_backend))
         self.sizes = (dt_rank, d_state, d_state)
         bound = d_conv**-0.5
         self.conv_weight = nn.Parameter(torch.empty(d_inner, d_conv).uniform_(-bound, bound))
@@ -78,7 +86,7 @@ class S6Plus(nn.Module):
         x = causal_conv_silu(x, self.conv_weight, self.conv_bias, mask, self.reverse)
         dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)
         delta = linear(dt, self.dt_proj.weight)
-        y = selective_scan(
+        y = self.scan(
             x.transpose(1, 2),
             delta.transpose(1, 2),
             self.bank(x, gamma),
@@ -102,6 +110,10 @@ class BidirectionalMamba(TokenMixer):
         expand: d_inner / d_model.
         forget_gate: Builds what makes A from d_inner and d_state, once per direction; by default
             one matrix.
+        scan_backend: What runs the scans; the variable ANTICIPATE_SCAN_BACKEND wins over it.
+
+    Raises:
+        ConfigError: An unknown backend.
     """
 
     def __init__(
@@ -111,12 +123,13 @@ class BidirectionalMamba(TokenMixer):
         d_conv: int = 3,
         expand: int = 2,
         forget_gate: Callable[[int, int], ForgetGate] = ForgetGateBank,
+        scan_backend: str = AUTO,
     ) -> None:
         super().__init__()
         d_inner, dt_rank = expand * d_model, math.ceil(d_model / 16)
         self.in_proj = Linear(d_model, 2 * d_inner, bias=False)
         self.directions = nn.ModuleList(
-            S6Plus(d_inner, d_state, d_conv, dt_rank, reverse, forget_gate)
+            S6Plus(d_inner, d_state, d_conv, dt_rank, reverse, forget_gate, scan_backend)
             for reverse in (False, True)
         )
         self.out_proj = Linear(d_inner, d_model, bias=False)

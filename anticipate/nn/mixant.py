@@ -13,7 +13,10 @@ from anticipate.nn.block import BlockReading, DenoisingBlock, RoutingContext
 from anticipate.nn.forget_gate import ForgetGate, MLPForgetGate, QueryKeyForgetGate
 from anticipate.nn.mamba import BidirectionalMamba
 from anticipate.nn.mixture import ForgetGateBank, Router, Selection
+from anticipate.nn.scan.backends import AUTO, ScanBackend
 from anticipate.nn.stack import BlockStack
+
+__all__ = ["MixANT"]
 
 ForgetGateKind = Literal["mixture", "mlp", "query_key"]
 
@@ -50,6 +53,8 @@ class MixANT(BlockStack):
         dropout: Dropout in the blocks; the public code of the predecessors lists it but never
             applies it.
         channel_dropout: Dropout of whole class channels of x_t; likewise.
+        scan_backend: What runs the scans: `auto` is the best for the device. One that is missing
+            or unable gives way to it, with a notice; the variable ANTICIPATE_SCAN_BACKEND wins.
 
     Raises:
         ConfigError: For sizes that do not fit together.
@@ -76,6 +81,7 @@ class MixANT(BlockStack):
         self_conditioning: bool = True,
         dropout: float = 0.0,
         channel_dropout: float = 0.0,
+        scan_backend: ScanBackend = AUTO,
     ) -> None:
         if num_experts < 1:
             raise ConfigError(f"num_experts must be at least 1, got {num_experts}")
@@ -88,7 +94,12 @@ class MixANT(BlockStack):
             static = layer < first_adaptive
             return DenoisingBlock(
                 BidirectionalMamba(
-                    d_model, d_state, d_conv, expand, ForgetGateBank if static else gate
+                    d_model,
+                    d_state,
+                    d_conv,
+                    expand,
+                    ForgetGateBank if static else gate,
+                    scan_backend,
                 ),
                 d_model,
                 [Router(d_model, num_experts) for _ in range(0 if static else num_routers)],

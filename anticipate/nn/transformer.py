@@ -16,6 +16,8 @@ from anticipate.nn.block import DenoisingBlock, TokenMixer
 from anticipate.nn.linear import Linear
 from anticipate.nn.stack import BlockStack
 
+__all__ = ["Transformer"]
+
 DILATIONS = tuple(2**power for power in range(9))
 """Of one block after the other, then from the start."""
 

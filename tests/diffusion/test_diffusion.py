@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from anticipate.diffusion.objective import add_noise, one_hot, reconstruction_loss
 from anticipate.diffusion.sampling import initial_noise, sample
 from anticipate.diffusion.schedule import cosine_alphas_cumprod, make_scheduler
-from anticipate.diffusion.training import add_noise, one_hot, reconstruction_loss
 from anticipate.errors import ConfigError
 
 
@@ -134,7 +134,7 @@ def test_reconstruction_loss_ignores_padding_and_counts_squared_norms():
     )
     assert reconstruction_loss(x_0, estimate, valid).item() == 1.0
     assert math.isclose(
-        reconstruction_loss(x_0, estimate, valid, "code").item(), 3 / 9, rel_tol=1e-6
+        reconstruction_loss(x_0, estimate, valid, "released").item(), 3 / 9, rel_tol=1e-6
     )
 
 

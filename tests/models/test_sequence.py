@@ -10,10 +10,10 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from anticipate.errors import ConfigError
-from anticipate.metrics.short_term import ShortTermScores
 from anticipate.models.anticipation_loss import anticipation_loss, class_weights
-from anticipate.models.sequence import SequenceAnticipator
+from anticipate.models.sequence_anticipator import SequenceAnticipator
 from anticipate.nn import AGA
+from anticipate.protocol.short_term_scores import ShortTermScores
 
 COUNTS = (9, 4, 0, 1, 2, 30)
 

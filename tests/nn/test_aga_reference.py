@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from anticipate.benchmark.aga_reencoding import ReencodingAGA
 from anticipate.errors import CheckpointError
+from anticipate.lab.benchmark.aga_reencoding import ReencodingAGA
 from anticipate.nn import aga_from_reference
 
 SIZES = {"num_classes": 11, "feature_dim": 12, "hidden_dim": 32}

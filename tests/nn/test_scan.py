@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -215,7 +216,7 @@ def test_wrong_number_of_axes():
 
 
 def test_unknown_backend():
-    with pytest.raises(ConfigError, match="unknown scan backend 'gpu': choose from auto, referenc"):
+    with pytest.raises(ConfigError, match="unknown scan backend 'gpu': choose from auto, cpu"):
         selective_scan(*make_inputs(1, 1, 1, 1), backend="gpu")
 
 
@@ -255,6 +256,28 @@ def test_keeps_no_state_per_token(backend):
         selective_scan(*inputs, True, backend=backend)
     states = 2 * 4 * 8 * 4
     assert sorted(saved) == sorted([states, *(x.numel() for x in inputs)])
+
+
+def test_a_network_takes_another_backend_where_its_own_is_missing_and_says_so_once(capsys):
+    """A run trained with mamba_ssm on a GPU is loaded where there is neither."""
+    backends._tell_fallback.cache_clear()
+    inputs = [x.float() for x in make_inputs(1, 2, 3, 2)]
+    name = backends.network_backend("mamba_ssm")
+    ys = [selective_scan(*inputs, backend=name) for _ in range(2)]
+    assert torch.equal(ys[0], selective_scan(*inputs))
+    assert capsys.readouterr().err.count("scan backend 'mamba_ssm' cannot be used here") == 1
+
+
+def test_the_environment_wins_over_the_setting_of_a_network(monkeypatch):
+    monkeypatch.setenv("ANTICIPATE_SCAN_BACKEND", "reference")
+    assert backends.network_backend("cpu") == "reference|auto"
+    monkeypatch.setenv("ANTICIPATE_SCAN_BACKEND", "gpu")
+    with pytest.raises(ConfigError, match="unknown scan backend 'gpu': choose from auto, cpu"):
+        backends.network_backend("cpu")
+
+
+def test_the_setting_names_every_backend_that_there_is():
+    assert set(get_args(backends.ScanBackend)) == {"auto", *backends.known_backends()}
 
 
 def test_importing_the_scan_loads_no_backend():

@@ -2,9 +2,9 @@
 
 from anticipate.nn.aga.network import AGA
 from anticipate.nn.aga.past import Past, labelled_past, perturbed_past
-from anticipate.nn.aga.reference import aga_from_reference
 from anticipate.nn.aga.state import AGAState
 from anticipate.nn.aga.trace import AGATrace
+from anticipate.nn.aga.weights import aga_from_reference
 
 __all__ = [
     "AGA",

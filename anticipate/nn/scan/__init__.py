@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from anticipate.nn.scan.backends import check_backend
+from anticipate.nn.scan.backends import AUTO, check_backend
 from anticipate.nn.scan.inputs import ScanInputs, check
 from anticipate.nn.scan.ops import scan
 
@@ -20,7 +20,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     reverse: bool = False,
-    backend: str = "auto",
+    backend: str = AUTO,
 ) -> Tensor:
     """Run h_l = exp(dt_l A) h_{l-1} + dt_l u_l B_l and read y_l = (C_l h_l + D u_l) SiLU(z_l).
 
@@ -40,7 +40,8 @@ def selective_scan(
         delta_bias: Added to delta (d_inner).
         delta_softplus: Whether dt = softplus(delta + delta_bias) instead of delta + delta_bias.
         reverse: Run from the last token to the first.
-        backend: One of auto, reference, cpu, triton, mamba_ssm; auto chooses by device.
+        backend: One of auto, reference, cpu, triton, mamba_ssm; auto chooses by device. Several
+            with `|` in between: the first one that is there and able.
 
     Returns:
         y (batch, d_inner, length) in the dtype of `u`, channels contiguous in memory.

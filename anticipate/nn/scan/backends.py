@@ -1,30 +1,36 @@
-"""Which implementation runs a scan: the one named, or the best one for the device."""
+"""Which implementation runs a scan: the one named, or the best one for the device.
+
+A backend is a module of this package with `forward`, `backward` and `BACKEND`: the device types
+that it runs on, the package that it needs, what pip installs for it, and its rank among those of a
+device (1 is tried first). It is found by that, and imported when it is first used.
+"""
 
 import logging
+import os
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol, cast, runtime_checkable
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from anticipate.catalog import plain_values
+from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.nn.scan.inputs import ScanInputs
 
-REQUIRES = {
-    "reference": "torch",
-    "cpu": "numba",
-    "triton": "triton",
-    "mamba_ssm": "'anticipate[cuda]'",
-}
-"""Name of a backend, which is its module in this package, and what pip installs for it."""
+AUTO, REFERENCE = "auto", "reference"
+"""The best backend for a device; the one that runs everything."""
 
-CANDIDATES = {"cpu": ("cpu",), "cuda": ("triton", "mamba_ssm")}
-"""Fast backends of a device type, best first; the reference runs everywhere."""
+VARIABLE = "ANTICIPATE_SCAN_BACKEND"
+"""Variable of the environment that wins over the setting of a network."""
 
-PACKAGES = {"cpu": "numba", "triton": "triton", "mamba_ssm": "mamba_ssm"}
-"""What must be importable for "auto" to choose a backend."""
+ELSE = "|"
+"""Between names of backends: the first one that is there and able runs."""
+
+ScanBackend = Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,39 +46,64 @@ class Backend(Protocol):
         """Return the gradients of `inputs.tensors()`."""
 
 
+class Description(NamedTuple):
+    """`BACKEND` of a module."""
+
+    devices: tuple[str, ...]
+    package: str
+    install: str
+    rank: int
+
+
+@cache
+def known_backends() -> dict[str, Description]:
+    """Return the backends of this package by name, best first."""
+    files = {file.stem: plain_values(file) for file in Path(__file__).parent.glob("*.py")}
+    found = {name: Description(**v["BACKEND"]) for name, v in files.items() if "BACKEND" in v}
+    return dict(sorted(found.items(), key=lambda item: item[1].rank))
+
+
+def network_backend(setting: str) -> str:
+    """Return the backend argument of a network's scans.
+
+    Args:
+        setting: `scan_backend` of the network; the variable ANTICIPATE_SCAN_BACKEND wins over it.
+
+    Returns:
+        That backend or, where it is missing or unable, the best one that is there.
+
+    Raises:
+        ConfigError: An unknown name.
+    """
+    name = os.environ.get(VARIABLE) or setting
+    _check_name(name)
+    return name if name == AUTO else f"{name}{ELSE}{AUTO}"
+
+
 def check_backend(backend: str, inputs: ScanInputs) -> None:
     """Refuse a backend that does not exist or cannot run these inputs.
 
     Args:
-        backend: "auto" or a key of `REQUIRES`.
+        backend: "auto", the name of a backend, or several with `|` in between.
         inputs: What it shall run.
 
     Raises:
         ConfigError: The name is unknown, or the device, dtype or A is for other backends.
     """
-    if backend in ("auto", "reference"):
-        return
-    if backend not in REQUIRES:
-        known = ", ".join(["auto", *REQUIRES])
-        raise ConfigError(f"unknown scan backend '{backend}': choose from {known}")
-    device = inputs.u.device.type
-    found = {
-        f"tensors on {device}": backend in CANDIDATES.get(device, ()),
-        "float64 tensors": inputs.u.dtype != torch.float64,
-        "A that changes with the token": inputs.A.ndim < 4,
-    }
-    for what, able in found.items():
-        if not able:
-            raise ConfigError(
-                f"scan backend '{backend}' cannot run {what}: use backend 'auto' or 'reference'"
-            )
+    first, *others = backend.split(ELSE)
+    _check_name(first)
+    problem = None if others else _problem(first, inputs.u, inputs.A)
+    if problem:
+        raise ConfigError(
+            f"scan backend '{first}' cannot run {problem}: use backend 'auto' or 'reference'"
+        )
 
 
 def load(backend: str, u: Tensor, A: Tensor) -> Backend:
     """Import the module that runs a scan.
 
     Args:
-        backend: "auto" or the name of a backend.
+        backend: "auto", the name of a backend, or several with `|` in between.
         u: Input sequence; its device and dtype decide what "auto" means.
         A: Transition; one that changes with the token is for the reference alone.
 
@@ -82,21 +113,60 @@ def load(backend: str, u: Tensor, A: Tensor) -> Backend:
     Raises:
         ConfigError: The package that the backend needs cannot be imported.
     """
-    if backend == "auto":
-        backend = "reference" if A.ndim == 4 else _best(u.device.type, u.dtype)
+    first, *others = backend.split(ELSE)
+    if others:
+        missing = not _is_installed(first) and f"'{known_backends()[first].package}' is missing"
+        reason = missing or _problem(first, u, A)
+        if reason:
+            _tell_fallback(first, reason)
+            return load(ELSE.join(others), u, A)
+    if first == AUTO:
+        first = REFERENCE if A.ndim == 4 else _best(u.device.type, u.dtype)
     try:
-        return cast(Backend, import_module(f"anticipate.nn.scan.{backend}"))
+        return cast(Backend, import_module(f"anticipate.nn.scan.{first}"))
     except ImportError as error:
         raise ConfigError(
-            f"scan backend '{backend}' is not available ({error}): "
-            f"install it with: pip install {REQUIRES[backend]}"
+            f"scan backend '{first}' is not available ({error}): "
+            f"install it with: pip install {known_backends()[first].install}"
         ) from error
+
+
+def _check_name(name: str) -> None:
+    if name != AUTO and name not in known_backends():
+        raise ConfigError(
+            f"unknown scan backend '{name}': choose from {', '.join([AUTO, *known_backends()])}"
+        )
+
+
+def _problem(name: str, u: Tensor, A: Tensor) -> str | None:
+    """Say what of some inputs a backend cannot run; None where it can."""
+    if name in (AUTO, REFERENCE):
+        return None
+    if u.device.type not in known_backends()[name].devices:
+        return f"tensors on {u.device.type}"
+    if u.dtype == torch.float64:
+        return "float64 tensors"
+    return "A that changes with the token" if A.ndim == 4 else None
+
+
+def _is_installed(name: str) -> bool:
+    return find_spec(known_backends()[name].package) is not None
+
+
+@cache
+def _tell_fallback(name: str, reason: str) -> None:
+    """Say once why another backend runs; cached for that."""
+    notice(f"scan backend '{name}' cannot be used here ({reason}): the best other one runs")
 
 
 @cache
 def _best(device: str, dtype: torch.dtype) -> str:
     """Choose by device and dtype; cached, so that each choice is told once."""
-    candidates = () if dtype == torch.float64 else CANDIDATES.get(device, ())
-    found = next((name for name in candidates if find_spec(PACKAGES[name])), "reference")
+    able = [
+        name
+        for name, one in known_backends().items()
+        if device in one.devices and dtype != torch.float64 and _is_installed(name)
+    ]
+    found = able[0] if able else REFERENCE
     logger.info("selective scan of %s tensors on %s runs on the '%s' backend", dtype, device, found)
     return found

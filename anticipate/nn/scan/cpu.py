@@ -17,6 +17,8 @@ from anticipate.nn.scan.cpu_forward import forward as forward_kernel
 from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch, ForwardScratch, padded
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 
+BACKEND = {"devices": ("cpu",), "package": "numba", "install": "numba", "rank": 1}
+
 
 class _Completed(NamedTuple):
     """The tensors of a scan, none absent."""

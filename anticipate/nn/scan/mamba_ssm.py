@@ -12,6 +12,13 @@ from torch import Tensor
 
 from anticipate.nn.scan.inputs import ScanInputs, empty_starts
 
+BACKEND = {
+    "devices": ("cuda",),
+    "package": "mamba_ssm",
+    "install": "'anticipate[cuda]'",
+    "rank": 2,
+}
+
 
 def forward(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     """Run the recurrence.

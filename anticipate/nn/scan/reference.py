@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from anticipate.nn.scan.inputs import CHUNK, ScanInputs, empty_sequence, empty_starts
 
+BACKEND = {"devices": ("cpu", "cuda"), "package": "torch", "install": "torch", "rank": 9}
+
 
 class _Chunk(NamedTuple):
     """The inputs of a few tokens, time first so that one step is one contiguous block."""

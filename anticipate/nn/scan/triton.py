@@ -8,6 +8,8 @@ from torch import Tensor
 from anticipate.nn.scan.inputs import CHUNK, ScanInputs, empty_sequence, empty_starts
 from anticipate.nn.scan.triton_kernels import backward_kernel, forward_kernel
 
+BACKEND = {"devices": ("cuda",), "package": "triton", "install": "triton", "rank": 1}
+
 TILE = 256
 """Channels times states of a program: few enough for one warp's registers."""
 

@@ -1,1 +1,0 @@
-"""Forecasts from the observed label sequence alone, without features or a network."""

@@ -1,0 +1,1 @@
+"""From a data file to batches: items, collation, loaders, data modules."""

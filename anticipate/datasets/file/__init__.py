@@ -1,0 +1,1 @@
+"""The data file: one HDF5 file per prepared release."""

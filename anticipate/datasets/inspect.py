@@ -1,0 +1,147 @@
+"""`anticipate inspect FILE.h5`: what a data file holds, and whether it is undamaged."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from anticipate.catalog import data_sets
+from anticipate.console import CommandParser, print_json
+from anticipate.datasets.file.data_file import DataFile
+from anticipate.datasets.file.dense_file import DenseStore
+from anticipate.datasets.file.short_term_file import ShortTermStore
+from anticipate.errors import DataError
+
+_NAMED = 3  # damaged arrays named in an error
+
+Document = dict[str, Any]
+
+
+def main(argv: list[str]) -> None:
+    """Run `anticipate inspect`.
+
+    Args:
+        argv: The words of the command line from `inspect` on.
+
+    Raises:
+        DataError: The file cannot be read, or `--verify` found damage.
+    """
+    arguments = _parser().parse_args(argv[1:])
+    with _reader(arguments.file) as store:
+        document = describe(store)
+        if arguments.verify:
+            _verify(store)
+            document["verified"] = True
+    if arguments.json:
+        print_json(document)
+    else:
+        _print_table(document, arguments.file)
+
+
+def describe(store: DenseStore | ShortTermStore) -> Document:
+    """Return the facts of a data file as one JSON document."""
+    own = _describe_dense(store) if isinstance(store, DenseStore) else _describe_short_term(store)
+    return {
+        "dataset": store.dataset,
+        "num_videos": len(store.video_ids),
+        "num_frames": sum(store.num_frames(video_id) for video_id in store.video_ids),
+        "num_classes": store.num_classes,
+        "feature_dim": store.feature_dim,
+        "dtype": store.dtype,
+        "fps": store.fps,
+        **own,
+        "synthetic": store.synthetic,
+        "source": store.source,
+        "notes": store.notes,
+    }
+
+
+def _describe_dense(store: DenseStore) -> Document:
+    """Tell the stored frames, and the videos of each part."""
+    splits = {
+        k: {part: len(video_ids) for part, video_ids in parts.items()}
+        for k, parts in store.splits.items()
+    }
+    return {"stride": store.stride, "splits": splits}
+
+
+def _describe_short_term(store: ShortTermStore) -> Document:
+    """Tell the stored rows per second, the label spaces, and the segments of each part."""
+    splits = store.num_rows
+    (only, *_) = splits.values()
+    return {
+        "feature_fps": float(store.feature_fps),
+        "num_actions": store.num_classes,
+        "num_verbs": len(store.verbs),
+        "num_nouns": len(store.nouns),
+        "splits": splits if len(splits) > 1 or _has_several_splits(store.dataset) else only,
+    }
+
+
+def _has_several_splits(dataset: str) -> bool:
+    """Return whether the release of a data set has them, also where a file holds one."""
+    known = data_sets().get(dataset)
+    return known is not None and bool(known.fact("several_splits"))
+
+
+def _reader(path: Path) -> DenseStore | ShortTermStore:
+    with DataFile(path) as file:
+        return DenseStore(path) if file.kind == "dense" else ShortTermStore(path)
+
+
+def _verify(store: DataFile) -> None:
+    damaged = store.verify()
+    if damaged:
+        more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+        raise DataError(
+            f"{store.path}: {len(damaged)} damaged arrays: {', '.join(damaged[:_NAMED])}{more}; "
+            f"make the file again with: {store.make_with}"
+        )
+
+
+def _print_table(document: Document, path: Path) -> None:
+    table = Table("what", "found", title=str(path))
+    for what, found in _facts(document).items():
+        table.add_row(what, found)
+    for k, parts in _parts(document["splits"]).items():
+        table.add_row(k, ", ".join(f"{count:,} {part}" for part, count in parts.items()))
+    for name, value in document["notes"].items():
+        table.add_row(name.replace("_", " "), json.dumps(value).strip('"'))
+    if "verified" in document:
+        table.add_row("checksums", "all match")
+    Console().print(table)
+
+
+def _facts(document: Document) -> dict[str, str]:
+    features = "synthetic features, made from the labels" if document["synthetic"] else "features"
+    seconds = document["num_frames"] / document["fps"]
+    classes, stored = f"{document['num_classes']:,}", f"every {document.get('stride')}. frame"
+    if "num_verbs" in document:
+        stored = f"{document['feature_fps']:g} per second"
+        classes += f" actions of {document['num_verbs']} verbs and {document['num_nouns']} nouns"
+    return {
+        "data set": f"{document['dataset']}, from {document['source']}",
+        "videos": f"{document['num_videos']:,}",
+        "frames": f"{document['num_frames']:,} at {document['fps']} per second, "
+        f"{seconds / 3600:.1f} hours",
+        "classes": classes,
+        "features": f"{document['feature_dim']} {features}; {document['dtype']}, {stored}",
+    }
+
+
+def _parts(splits: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Return sizes of parts by what the table calls the split."""
+    if any(isinstance(count, int) for count in splits.values()):
+        return {"segments": splits}
+    return {f"split {k}": parts for k, parts in splits.items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="anticipate inspect", description="Show what a data file holds.")
+    parser.add_argument("file", type=Path, metavar="FILE.h5", help="data file made by prepare")
+    parser.add_argument("--json", action="store_true", help="write one JSON document to stdout")
+    parser.add_argument("--verify", action="store_true", help="check the checksum of every array")
+    return parser

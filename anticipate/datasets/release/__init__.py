@@ -1,0 +1,1 @@
+"""Releases: what they are read into, the layouts they come in, and writing them."""

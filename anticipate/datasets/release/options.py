@@ -1,0 +1,87 @@
+"""Options shared by the public releases."""
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+
+FEATURE_DIM = 2048
+"""Width of the published features: I3D (two streams of 1024) and TSM."""
+STORED_FPS = Fraction(4)
+"""Rows per second that short-term releases store."""
+
+
+def add_dense_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where a dense release lies and where its features come from."""
+    parser.add_argument(
+        "--source", type=folder, required=True, metavar="DIR", help="folder of the public release"
+    )
+    features = parser.add_mutually_exclusive_group()
+    features.add_argument(
+        "--features", type=folder, metavar="PATH", help="feature folder (default: DIR/features)"
+    )
+    features.add_argument(
+        "--synthesize-features",
+        action="store_true",
+        help="make features from the labels instead of reading them; the file is marked synthetic",
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="leave out videos whose label or feature file is missing, and count them in the file",
+    )
+    add_stride(parser)
+    parser.set_defaults(feature_dim=FEATURE_DIM)
+
+
+def add_stride(parser: argparse.ArgumentParser) -> None:
+    """Declare how many frames of a dense data set are stored."""
+    parser.add_argument(
+        "--stride",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="store features of frames 0, N, 2N ..; labels stay at full rate (default: 1)",
+    )
+
+
+def add_fps(parser: argparse.ArgumentParser) -> None:
+    """Declare how many frames of a short-term data set are stored."""
+    parser.add_argument(
+        "--fps",
+        type=_stored_fps,
+        default=STORED_FPS,
+        metavar="R",
+        help="feature rows to store per second, at most 30; a moment between two rows reads the "
+        "one before (default: 4)",
+    )
+
+
+def folder(text: str) -> Path:
+    """Read the name of a folder that is there."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"no such folder: {text}")
+    return path
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text}")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Read a finite number from 0 on."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, not {text}")
+    return value
+
+
+def _stored_fps(text: str) -> Fraction:
+    value = Fraction(text)
+    if not 0 < value <= 30:
+        raise argparse.ArgumentTypeError(f"expected rows per second in (0, 30], not {text}")
+    return value

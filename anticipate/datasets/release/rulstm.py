@@ -1,0 +1,357 @@
+"""The CSV files that RULSTM made common for EPIC-Kitchens and EGTEA Gaze+.
+
+Segments have no header and seven columns: id, video, start, end, verb, noun, action; frames are
+counted from 1 at 30 per second. Lists of test segments stop after the fourth column. Some files pad
+numbers with zeros and put spaces after commas.
+"""
+
+import argparse
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from anticipate.console import notice
+from anticipate.datasets.file.segment_table import UNKNOWN, SegmentTable
+from anticipate.datasets.file.short_term_file import count_rows, frames_of_rows
+from anticipate.datasets.release.databases import (
+    NONE,
+    REACH,
+    FrameFeatures,
+    Stream,
+    present_frames,
+    stand_ins,
+)
+from anticipate.datasets.release.options import add_fps, folder
+from anticipate.datasets.release.releases import (
+    FPS,
+    FeatureSource,
+    RecordedVideo,
+    ShortTermRelease,
+    Vocabulary,
+    segments_by_video,
+)
+from anticipate.datasets.release.synthesis import synthesized_segments
+from anticipate.datasets.release.text_files import check_unique, read_lines
+from anticipate.errors import ConfigError, DataError
+
+COLUMNS = ("id", "video", "start", "end", "verb", "noun", "action")
+WITHHELD = COLUMNS[4:]
+"""Columns that lists of test segments lack."""
+
+
+def read_segments(
+    path: Path, vocabulary: Vocabulary | None, numbered: bool = False
+) -> SegmentTable:
+    """Read a list of segments.
+
+    Args:
+        path: The file.
+        vocabulary: Classes that the segments must be of; None for a list of test segments.
+        numbered: Whether ids are numbers, which then lose the zeros in front.
+
+    Raises:
+        DataError: A column is missing, a field is no number, a segment is empty or twice in the
+            file, or its classes are not in the vocabulary.
+    """
+    names = COLUMNS if vocabulary else COLUMNS[: -len(WITHHELD)]
+    segment_ids, video_ids, numbers = [], [], []
+    for line, fields in read_fields(path, names):
+        where = f"{path}:{line}"
+        start, stop, *classes = (whole_number(field, where) for field in fields[2:])
+        if not 1 <= start <= stop:
+            raise DataError(
+                f"{where}: a segment from frame {start} to {stop}; frames count from 1 on"
+            )
+        if vocabulary:
+            _check_classes(classes, vocabulary, where)
+        segment_ids.append(str(whole_number(fields[0], where)) if numbered else fields[0])
+        video_ids.append(fields[1])
+        numbers.append((start, stop, *(classes or [UNKNOWN] * len(WITHHELD))))
+    check_unique(segment_ids, path)
+    columns = np.array(numbers, np.int32).T
+    return SegmentTable(tuple(segment_ids), tuple(video_ids), *columns)
+
+
+def read_records(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Read a file whose first line names its columns.
+
+    Args:
+        path: The file.
+        columns: Columns that must be there, in whatever order.
+
+    Returns:
+        Line number and fields by column of each row.
+
+    Raises:
+        DataError: A column is missing or a row has another number of fields.
+    """
+    first = read_lines(path, f"a header with {', '.join(columns)}")[0]
+    names = next(csv.reader([first], skipinitialspace=True))
+    missing = [column for column in columns if column not in names]
+    if missing:
+        raise DataError(
+            f"{path}:1: no column '{missing[0]}', found {', '.join(names)}; expected "
+            f"{', '.join(columns)}"
+        )
+    rows = list(read_fields(path, names))[1:]
+    return [(line, dict(zip(names, fields, strict=True))) for line, fields in rows]
+
+
+def read_fields(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and fields of each row.
+
+    Args:
+        path: The file.
+        columns: Names of the columns, in order.
+
+    Raises:
+        DataError: The file is missing, empty or has another number of columns.
+    """
+    lines = read_lines(path, f"columns {', '.join(columns)}")
+    for line, fields in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
+        if len(fields) != len(columns):
+            raise DataError(
+                f"{path}:{line}: found {len(fields)} columns, expected {len(columns)}: "
+                f"{', '.join(columns)}"
+            )
+        yield line, [field.strip() for field in fields]
+
+
+def whole_number(text: str, where: str) -> int:
+    """Read a number from 0 on that zeros may stand before.
+
+    Args:
+        text: What was found.
+        where: File and line, for the message.
+
+    Raises:
+        DataError: It is no such number.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise DataError(f"{where}: expected a whole number, found '{text}'")
+    return int(text)
+
+
+def _check_classes(classes: Sequence[int], vocabulary: Vocabulary, where: str) -> None:
+    verb, noun, action = classes
+    if action >= len(vocabulary.pairs):
+        raise DataError(
+            f"{where}: action {action} is not in actions.csv, whose ids end at "
+            f"{len(vocabulary.pairs) - 1}"
+        )
+    if vocabulary.pairs[action] != (verb, noun):
+        expected = "verb {} and noun {}".format(*vocabulary.pairs[action])
+        raise DataError(
+            f"{where}: action {action} with verb {verb} and noun {noun}, but in actions.csv it has "
+            f"{expected}"
+        )
+
+
+def name_classes(
+    actions: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+    separator: str,
+    num_verbs: int,
+    num_nouns: int,
+) -> Vocabulary:
+    """Return the vocabulary of a release.
+
+    A verb or noun takes the name that most of its actions give it (EPIC-Kitchens-55 calls the verb
+    `take` also `grab` and `pick-up`); one without any action is named after its number.
+
+    Args:
+        actions: Name of each action: verb, separator, noun.
+        pairs: Verb and noun of each action.
+        separator: What stands between verb and noun.
+        num_verbs: Size of the verb label space.
+        num_nouns: Size of the noun label space.
+    """
+    words = [action.partition(separator)[::2] for action in actions]
+    spaces = []
+    for position, (kind, size) in enumerate((("verb", num_verbs), ("noun", num_nouns))):
+        found = Counter(
+            (pair[position], word[position]) for pair, word in zip(pairs, words, strict=True)
+        )
+        names = [f"{kind} {number}" for number in range(size)]
+        for (number, name), _ in reversed(found.most_common()):
+            names[number] = name
+        spaces.append(tuple(names))
+    verbs, nouns = spaces
+    return Vocabulary(tuple(" ".join(word) for word in words), verbs, nouns, tuple(pairs))
+
+
+FEATURE_DIMS = {"rgb": 1024, "flow": 1024, "obj": 352}
+"""Streams of RULSTM and the width of their features."""
+
+
+def add_short_term_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where a release lies and where its features come from."""
+    add = parser.add_argument
+    add("--source", type=folder, required=True, metavar="DIR", help="folder with the CSV files")
+    features = parser.add_mutually_exclusive_group(required=True)
+    features.add_argument(
+        "--features",
+        type=folder,
+        action="append",
+        metavar="LMDB_DIR",
+        help="LMDB, or folder with one per stream, of --feature-dim (default: 1024, obj 352); "
+        "given several times, the features of a frame stand side by side in that order",
+    )
+    features.add_argument(
+        "--synthesize-features",
+        action="store_true",
+        help="make features from the labels instead of reading them; the file is marked synthetic",
+    )
+    add(
+        "--stream",
+        choices=list(FEATURE_DIMS),
+        default="rgb",
+        help="which LMDB of a folder with one per stream (default: rgb)",
+    )
+    add(
+        "--native-fps",
+        type=Path,
+        metavar="CSV",
+        help="EPIC_100_video_info.csv, for LMDBs that count frames at the native rate of a video",
+    )
+    add_fps(parser)
+
+
+def find_features(
+    release: ShortTermRelease, arguments: argparse.Namespace
+) -> tuple[ShortTermRelease, FeatureSource]:
+    """Return a release and its features as the command line asks for them.
+
+    Raises:
+        DataError: A database is missing or damaged, or ends before the segments do.
+    """
+    if arguments.synthesize_features:
+        arguments.feature_dim = arguments.feature_dim or FEATURE_DIMS[arguments.stream]
+        return release, synthesized_segments(release, arguments)
+    streams = [
+        _stream(path, arguments.stream, arguments.feature_dim) for path in arguments.features
+    ]
+    native_fps = read_native_fps(arguments.native_fps) if arguments.native_fps else None
+    return match_frames(release, streams, arguments.fps, native_fps)
+
+
+def match_frames(
+    release: ShortTermRelease,
+    streams: Sequence[Stream],
+    stored_fps: Fraction,
+    native_fps: Mapping[str, Fraction] | None = None,
+) -> tuple[ShortTermRelease, FrameFeatures]:
+    """Find which frames of the databases become the stored rows of each video.
+
+    Args:
+        release: Annotation, with lengths of videos as the segments tell them.
+        streams: The databases.
+        stored_fps: Rows per second.
+        native_fps: Frames per second of each video that the databases count; None for 30.
+
+    Returns:
+        The release with lengths of videos as the databases tell them, and the features.
+
+    Raises:
+        DataError: A video has no frames, or a segment starts more than a second after its last.
+    """
+    segments = segments_by_video(release.splits)
+    videos, frames = [], {}
+    for video in release.videos:
+        rate = _rate(video.video_id, native_fps)
+        present = [present_frames(stream.database, video.video_id) for stream in streams]
+        num_frames = min(
+            _length(numbers, stream, video, rate)
+            for numbers, stream in zip(present, streams, strict=True)
+        )
+        _check_starts(segments[video.video_id], num_frames, streams)
+        images = _images(count_rows(num_frames, FPS, stored_fps), stored_fps, rate)
+        frames[video.video_id] = [(images, stand_ins(images, numbers)) for numbers in present]
+        videos.append(video._replace(num_frames=num_frames))
+    notes = _count_missing([pair for pairs in frames.values() for pair in pairs])
+    chosen = {name: [stand_in for _, stand_in in pairs] for name, pairs in frames.items()}
+    return release._replace(videos=tuple(videos)), FrameFeatures(streams, chosen, notes)
+
+
+def read_native_fps(path: Path) -> dict[str, Fraction]:
+    """Read the native frame rate of each video from a file like `EPIC_100_video_info.csv`.
+
+    Raises:
+        DataError: A column is missing or a rate is no positive number.
+    """
+    rates = {}
+    for line, record in read_records(path, ("video_id", "fps")):
+        try:
+            rates[record["video_id"]] = Fraction(record["fps"])
+        except (ValueError, ZeroDivisionError):
+            rates[record["video_id"]] = Fraction(0)
+        if rates[record["video_id"]] <= 0:
+            raise DataError(f"{path}:{line}: expected frames per second, found '{record['fps']}'")
+    return rates
+
+
+def _stream(path: Path, name: str, feature_dim: int | None) -> Stream:
+    database = path if (path / "data.mdb").exists() else path / name
+    if not (database / "data.mdb").exists():
+        raise ConfigError(f"--features {path}: neither it nor its folder '{name}' is an LMDB")
+    kind = database.name if database.name in FEATURE_DIMS else name
+    return Stream(database, feature_dim or FEATURE_DIMS[kind])
+
+
+def _rate(video_id: str, native_fps: Mapping[str, Fraction] | None) -> Fraction:
+    if native_fps is None:
+        return Fraction(FPS)
+    if video_id not in native_fps:
+        raise DataError(f"--native-fps: no frame rate for video '{video_id}'")
+    return native_fps[video_id]
+
+
+def _length(
+    present: Int[np.ndarray, " frames"], stream: Stream, video: RecordedVideo, rate: Fraction
+) -> int:
+    """Return the last annotated frame n whose image floor(n rate / 30) is there."""
+    if not len(present):
+        raise DataError(
+            f"{stream.database}: no frames of video '{video.video_id}', expected keys such as "
+            f"'{video.video_id}_frame_0000000001.jpg'"
+        )
+    ratio = (int(present[-1]) + 1) * FPS / rate
+    return -(-ratio.numerator // ratio.denominator) - 1
+
+
+def _check_starts(segments: SegmentTable, num_frames: int, streams: Sequence[Stream]) -> None:
+    last = int(np.argmax(segments.starts))
+    if segments.starts[last] > num_frames + FPS:
+        raise DataError(
+            f"segment '{segments.segment_ids[last]}' starts at frame {segments.starts[last]}, but "
+            f"the features of video '{segments.video_ids[last]}' end at frame {num_frames} "
+            f"({', '.join(str(stream.database) for stream in streams)}); frames are counted at "
+            f"{FPS} per second, or use --native-fps"
+        )
+
+
+def _images(num_rows: int, stored_fps: Fraction, rate: Fraction) -> Int[np.ndarray, " rows"]:
+    """Return the image of each stored row, as the database counts them."""
+    ratio = rate / FPS
+    frames = frames_of_rows(num_rows, FPS, stored_fps)
+    return (frames * ratio.numerator // ratio.denominator).clip(1)
+
+
+def _count_missing(
+    rows: Sequence[tuple[Int[np.ndarray, "..."], Int[np.ndarray, "..."]]],
+) -> dict[str, int]:
+    """Tell how many rows another frame stands in for, and how many are zeros."""
+    zeros = sum(int((found == NONE).sum()) for _, found in rows)
+    missing = sum(int((found != wanted).sum()) for wanted, found in rows)
+    if missing:
+        total = sum(len(wanted) for wanted, _ in rows)
+        notice(
+            f"{missing:,} of {total:,} frames are missing: the nearest of the {REACH} frames "
+            f"before stands in, {zeros:,} have none and are zeros"
+        )
+    return {"num_missing_frames": missing, "num_zero_frames": zeros}

@@ -1,1 +1,0 @@
-"""What trained networks do: which experts they choose and what their attention follows."""

@@ -1,1 +1,0 @@
-"""`anticipate export`: files for others, such as the EPIC-Kitchens challenge."""

@@ -1,0 +1,23 @@
+"""What a run folder holds, by name, and how a file is written: whole or not at all."""
+
+from pathlib import Path
+
+CONFIG = "config.yaml"
+"""All settings of the training."""
+METRICS = "metrics.json"
+"""Scores and costs of the test; a run that has it is finished."""
+SAME_AS = "same_as.json"
+"""Instead of results: the run of equal settings that has them."""
+FIGURES = "figures"
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+PREDICTIONS = "predictions.h5"
+
+READABLE_METRICS = ("0.1", "0.2")
+"""Versions of the package, without the last number, whose `metrics.json` this one understands."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file under a temporary name first, so that it is never half there."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)

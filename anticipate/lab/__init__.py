@@ -1,0 +1,1 @@
+"""What people do with runs: sweep, report, explain, benchmark, stream."""

@@ -1,0 +1,1 @@
+"""`anticipate explain`: what a trained network does, from its checkpoint."""

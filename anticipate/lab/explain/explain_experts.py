@@ -1,0 +1,115 @@
+"""`anticipate explain experts`: which experts a model chooses, and whether activities tell.
+
+Written into the output folder: `usage*.png` (share of the choices by block, MixANT Fig. 5),
+`selections*.png` (t-SNE of the selection matrices coloured by activity, Fig. 6), both as SVG too;
+`usage.csv`, `selections*.csv`; `experts.json` with numbers for the clustering.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from anticipate.console import CommandParser
+from anticipate.errors import DataError
+from anticipate.figures.selection_figure import selection_map
+from anticipate.figures.style import save_figure
+from anticipate.figures.timeline_figure import expert_usage
+from anticipate.lab.explain.clustering import LEAST_VIDEOS, clustering, embed
+from anticipate.lab.explain.results_folder import (
+    add_run_arguments,
+    results_folder,
+    write_csv,
+    write_json,
+)
+from anticipate.lab.explain.selections import Selections, select
+
+
+def main(argv: list[str]) -> None:
+    """Explain one checkpoint, or two side by side.
+
+    Args:
+        argv: The analysis's name and its options.
+
+    Raises:
+        AnticipateError: Any mistake of the user.
+    """
+    options = _parser().parse_args(argv[1:])
+    checkpoints = {"": options.ckpt}
+    if options.without is not None:
+        checkpoints["_without_balancing"] = options.without
+    found = {
+        suffix: select(ckpt, options.data, options.split, options.obs_ratio)
+        for suffix, ckpt in checkpoints.items()
+    }
+    for selections in found.values():
+        if len(selections.video_ids) < LEAST_VIDEOS:
+            raise DataError(
+                f"{options.data}: {len(selections.video_ids)} test videos, expected at least "
+                f"{LEAST_VIDEOS} to cluster: use another --split"
+            )
+    with results_folder(options.output) as folder:
+        document = {
+            "with_balancing" if not suffix else suffix[1:]: _write(
+                folder, suffix, selections, checkpoints[suffix]
+            )
+            for suffix, selections in found.items()
+        }
+        _write_usage(folder / "usage.csv", found)
+        write_json(folder / "experts.json", {"obs_ratio": options.obs_ratio, **document})
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="anticipate explain experts", description=__doc__)
+    add_run_arguments(parser)
+    parser.add_argument("--without", type=Path, help="checkpoint trained without load balancing")
+    parser.add_argument("--split", help="split whose test videos are used (default: the run's)")
+    parser.add_argument(
+        "--obs_ratio", type=float, default=0.3, help="observed share of a video (default: 0.3)"
+    )
+    return parser
+
+
+def _write(folder: Path, suffix: str, selections: Selections, ckpt: Path) -> dict[str, Any]:
+    """Write the figures and selections of one model and return its numbers."""
+    note = "synthetic features" if selections.synthetic else ""
+    title = "Expert usage (%)" + suffix.replace("_", " ")
+    save_figure(expert_usage(selections.usage, title, note), folder, f"usage{suffix}")
+    plane = embed(selections.vectors)
+    figure = selection_map(
+        plane, selections.activities, f"Chosen experts{suffix.replace('_', ' ')}, t-SNE", note
+    )
+    save_figure(figure, folder, f"selections{suffix}")
+    _write_selections(folder / f"selections{suffix}.csv", selections, plane)
+    found = clustering(selections.vectors, selections.activities, selections.groups)
+    return {
+        "checkpoint": str(ckpt),
+        "num_videos": len(selections.video_ids),
+        "synthetic": selections.synthetic,
+        "largest_share": 100 * float(selections.usage.max(axis=-1).mean()),
+        **(found._asdict() if found else {"silhouette": None, "knn_accuracy": None}),
+    }
+
+
+def _write_selections(
+    path: Path, selections: Selections, plane: Float[np.ndarray, "videos 2"]
+) -> None:
+    videos, blocks, routers = selections.chosen.shape
+    names = [f"block{b + 1}_router{r + 1}" for b in range(blocks) for r in range(routers)]
+    chosen = (selections.chosen.reshape(videos, -1) + 1).tolist()
+    rows = zip(selections.video_ids, selections.activities, plane.tolist(), chosen, strict=True)
+    write_csv(
+        path,
+        ["video", "activity", "x", "y", *names],
+        ([video, activity, *point, *experts] for video, activity, point, experts in rows),
+    )
+
+
+def _write_usage(path: Path, found: dict[str, Selections]) -> None:
+    rows = (
+        [suffix[1:] or "with_balancing", block + 1, router + 1, expert + 1, share]
+        for suffix, selections in found.items()
+        for (block, router, expert), share in np.ndenumerate(selections.usage)
+    )
+    write_csv(path, ["model", "block", "router", "expert", "share"], rows)

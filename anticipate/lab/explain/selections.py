@@ -1,0 +1,107 @@
+"""Which experts the routers choose while a future of each video is sampled."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from anticipate.datasets.batches.dense_module import DenseDataModule
+from anticipate.errors import ConfigError
+from anticipate.models.diffusion_anticipator import DiffusionAnticipator
+from anticipate.nn.denoiser import DenoiserOutput
+from anticipate.training.loading import load
+from anticipate.types import DenseBatch
+
+ALL_TOKENS = 2**40
+"""Tokens denoised at once: all of a batch, so that each call of the denoiser is one step."""
+
+
+class Selections(NamedTuple):
+    """The choices of one model."""
+
+    video_ids: tuple[str, ...]
+    activities: list[str]
+    groups: list[str]
+    chosen: Int[np.ndarray, "videos blocks routers"]
+    """Expert that each router chose in the last denoising step."""
+    usage: Float[np.ndarray, "blocks routers experts"]
+    """Share of the choices over all steps and videos."""
+    synthetic: bool
+
+    @property
+    def vectors(self) -> Float[np.ndarray, "videos choices"]:
+        """Flattened selection matrices: one 1 for each router of each block."""
+        experts = np.eye(self.usage.shape[-1])
+        return experts[self.chosen].reshape(len(self.chosen), -1)
+
+
+def select(ckpt: Path, data: Path, split: str | None, obs_ratio: float) -> Selections:
+    """Sample a future of every test video and note the choices of the routers.
+
+    Args:
+        ckpt: Checkpoint of a run.
+        data: Data file.
+        split: Split whose test videos are used; that of the run when None.
+        obs_ratio: Observed share of each video.
+
+    Raises:
+        ConfigError: The checkpoint is of a model without mixture.
+        AnticipateError: Checkpoint or data that cannot be used.
+    """
+    settings = ["--model.num_samples=1", f"--model.max_tokens={ALL_TOKENS}"]
+    settings += [f"--data.obs_ratios=[{obs_ratio}]"]
+    settings += [] if split is None else [f"--data.split={split}"]
+    model, module = load(ckpt, data, settings)
+    if not isinstance(model, DiffusionAnticipator) or not isinstance(module, DenseDataModule):
+        raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT")
+    module.setup("test")
+    video_ids, gamma = _gammas(model, module)
+    if not gamma or not gamma[0].shape[1]:
+        raise ConfigError(f"{ckpt} is of a model without a mixture: explain one of several experts")
+    num_experts = gamma[0].shape[-1]
+    choices = np.concatenate([step.argmax(axis=-1) for step in gamma], axis=-1)
+    return Selections(
+        video_ids,
+        [module.store.activity(video_id) for video_id in video_ids],
+        [module.group_of(video_id) for video_id in video_ids],
+        np.moveaxis(choices[-1], -1, 0),
+        (choices[..., None] == np.arange(num_experts)).mean(axis=(0, 3)),
+        bool(module.synthetic),
+    )
+
+
+def _gammas(
+    model: DiffusionAnticipator, module: DenseDataModule
+) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Return the videos, and for each batch gamma (steps, blocks, routers, videos, experts)."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    steps: list[Tensor] = []
+    hook = model.denoiser.register_forward_hook(_note_into(steps))
+    video_ids: list[str] = []
+    gamma: list[np.ndarray] = []
+    try:
+        for batch in module.test_dataloader():
+            steps.clear()
+            model.forecast(_moved(batch, device))
+            video_ids += batch.video_ids
+            gamma.append(torch.stack(steps).float().cpu().numpy())
+    finally:
+        hook.remove()
+    return tuple(video_ids), gamma
+
+
+def _note_into(steps: list[Tensor]) -> Any:
+    def note(denoiser: torch.nn.Module, inputs: Any, output: DenoiserOutput) -> None:
+        steps.append(output.gamma.detach())
+
+    return note
+
+
+def _moved(batch: DenseBatch, device: torch.device) -> DenseBatch:
+    return DenseBatch(
+        *(part.to(device) if isinstance(part, Tensor) else part for part in batch)  # type: ignore[arg-type]
+    )

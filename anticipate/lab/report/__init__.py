@@ -1,0 +1,1 @@
+"""`anticipate report`: the papers' tables, figures and verdicts from finished runs."""

@@ -1,0 +1,65 @@
+"""Timelines of MixANT beside MANTA for the same videos (MixANT Fig. 11 to 13)."""
+
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from anticipate.figures import timeline_figure as figures
+from anticipate.figures.saved import TRUTH, Timeline, read_timelines, timeline_name
+from anticipate.files import FIGURES
+from anticipate.lab.report.run_groups import Group
+from anticipate.lab.report.runs import Run
+
+NUM_SAMPLES = 2
+"""Futures of each method."""
+METHODS = ("MixANT", "MANTA")
+"""The methods that the paper shows; those of them that have runs are drawn."""
+
+
+class Comparison(NamedTuple):
+    """A figure and the stem of its files."""
+
+    name: str
+    figure: Figure
+
+
+def compare(group: Group) -> list[Comparison]:
+    """Draw every video that the first finished run of each method has drawn in its test."""
+    found = {method: _timelines(group, method) for method in METHODS}
+    found = {method: lines for method, lines in found.items() if lines}
+    keys = dict.fromkeys(key for lines in found.values() for key in lines)
+    shared = [key for key in keys if all(key in lines for lines in found.values())]
+    return [_draw(group, {m: lines[key] for m, lines in found.items()}) for key in shared]
+
+
+def _timelines(group: Group, method: str) -> dict[tuple[str, float], Timeline]:
+    for run in sorted((run for run in group.runs if run.method == method), key=_first):
+        lines = read_timelines(run.folder / FIGURES)
+        if lines:
+            return {(line.video_id, line.obs_ratio): line for line in lines}
+    return {}
+
+
+def _first(run: Run) -> tuple[str, int, str]:
+    return (*run.key, run.name)
+
+
+def _draw(group: Group, lines: dict[str, Timeline]) -> Comparison:
+    some = next(iter(lines.values()))
+    rows = {TRUTH: some.rows[TRUTH]}
+    names = {
+        label: name for line in lines.values() for label, name in enumerate(line.classes) if name
+    }
+    for method, line in lines.items():
+        samples = [labels for name, labels in line.rows.items() if name != TRUTH]
+        for number, labels in enumerate(samples[:NUM_SAMPLES], start=1):
+            rows[f"{method}, {number}"] = labels
+    figure = figures.timeline(
+        rows,
+        some.observed_frames,
+        tuple(names.get(label, "") for label in range(len(some.classes))),
+        some.fps,
+        f"{some.video_id}, {100 * some.obs_ratio:g} % observed",
+        "synthetic features" if group.synthetic else "",
+    )
+    return Comparison(f"{group.stem}_{timeline_name(some.video_id, some.obs_ratio)}", figure)

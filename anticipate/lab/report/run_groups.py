@@ -1,0 +1,92 @@
+"""Runs that may stand in one table: of one folder, kind and data set, with features of one kind."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from anticipate.catalog import data_sets
+from anticipate.figures.noise import Series
+from anticipate.lab.report.runs import Run
+from anticipate.lab.studies import Study, in_order, studies, study_of
+from anticipate.protocol.measures import MAIN_MEASURES
+
+
+class Group(NamedTuple):
+    """Comparable runs."""
+
+    root: Path
+    kind: str
+    dataset: str
+    synthetic: bool
+    runs: tuple[Run, ...]
+    stem: str
+    """Start of the names of its files."""
+
+    @property
+    def title(self) -> str:
+        """Data set and kind of features."""
+        features = "synthetic features" if self.synthetic else "real features"
+        known = data_sets().get(self.dataset)
+        return f"{known.title if known else self.dataset}, {features}"
+
+    @property
+    def measures(self) -> list[str]:
+        """The main scores of the kind that its runs have."""
+        known = {name for run in self.runs for name in run.values}
+        return [name for name in MAIN_MEASURES.get(self.kind, ()) if name in known]
+
+    def by_name(self) -> dict[str, list[Run]]:
+        """Return the runs by run name, those of no study first."""
+        names = sorted({run.name for run in self.runs}, key=lambda name: (study_of(name)[0], name))
+        return {name: [run for run in self.runs if run.name == name] for name in names}
+
+    def studies(self) -> list[Study]:
+        """Return the studies that some run belongs to."""
+        present = {study_of(run.name)[0] for run in self.runs}
+        return [study for study in studies() if study.name in present]
+
+    def points(self, study: Study) -> dict[str, list[Run]]:
+        """Return the runs of each point of a study, in the order of its axis."""
+        runs: dict[str, list[Run]] = {}
+        for run in self.runs:
+            name, point = study_of(run.name)
+            if name == study.name:
+                runs.setdefault(point, []).append(run)
+        return {point: runs[point] for point in in_order(study, runs)}
+
+    def scores(self, study: Study) -> dict[str, dict[str, Series]]:
+        """Return the scores of a study by measure and point; where a point has none, it lacks."""
+        points = self.points(study)
+        names = dict.fromkeys(name for runs in points.values() for r in runs for name in r.values)
+        found = {name: {p: series(runs, name) for p, runs in points.items()} for name in names}
+        return {
+            name: {point: values for point, values in by_point.items() if values}
+            for name, by_point in found.items()
+        }
+
+
+def series(runs: Iterable[Run], measure: str) -> dict[tuple[str, int], float]:
+    """Return a score by split and seed, of the runs that have it."""
+    return {run.key: run.values[measure] for run in runs if measure in run.values}
+
+
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Put comparable runs together: real features first, then by kind, data set and folder."""
+    groups: dict[tuple[bool, str, str, Path], list[Run]] = {}
+    for run in runs:
+        found = run.metrics
+        key = (bool(found["synthetic"]), found["kind"], found["dataset"], run.root)
+        groups.setdefault(key, []).append(run)
+    ordered = sorted(groups)
+    stems = [f"{key[2]}_{'synthetic' if key[0] else 'real'}" for key in ordered]
+    return [
+        Group(root, kind, dataset, synthetic, tuple(groups[key]), _numbered(stems, place))
+        for place, key in enumerate(ordered)
+        for synthetic, kind, dataset, root in (key,)
+    ]
+
+
+def _numbered(stems: list[str], place: int) -> str:
+    """Return a stem, with a number from its second occurrence on."""
+    before = stems[:place].count(stems[place])
+    return f"{stems[place]}_{before + 1}" if before else stems[place]

@@ -1,0 +1,155 @@
+"""`anticipate stream`: what a model expects next, step by step along a video as if it were live."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from rich import box
+from rich.live import Live
+from rich.table import Table
+from torch import Tensor
+
+from anticipate.console import CommandParser
+from anticipate.datasets.batches.short_term_module import ShortTermDataModule
+from anticipate.errors import ConfigError
+from anticipate.models.sequence_anticipator import SequenceAnticipator
+from anticipate.nn.aga import AGA
+from anticipate.training.loading import load
+
+TOP = 5
+SHOWN_MOMENTS = 4
+"""Moments side by side in the live table: the newest and those before it."""
+
+
+class Moment(NamedTuple):
+    """What the model expects at one time of a video."""
+
+    time: float
+    """Seconds from the beginning of the video."""
+    frame: int
+    """Frame number that was read, counted from 1 at the annotation rate."""
+    top: tuple[tuple[str, float], ...]
+    """The likeliest actions and their probabilities, likeliest first."""
+
+
+def main(argv: list[str]) -> None:
+    """Show the running top-5 of one video.
+
+    Args:
+        argv: The command's name and its options.
+
+    Raises:
+        AnticipateError: Any mistake of the user.
+    """
+    options = _parser().parse_args(argv[1:])
+    model, data = load(Path(options.ckpt), Path(options.file))
+    if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
+        raise ConfigError(
+            f"{options.ckpt} holds no network that goes step by step: stream one of AGA"
+        )
+    assert isinstance(data, ShortTermDataModule)
+    moments = stream(model.network, data, options.video, options.start, options.stop)
+    if options.json:
+        _print_lines(moments)
+    else:
+        _show(moments, f"{options.video}: what comes next")
+
+
+def stream(
+    network: AGA,
+    data: ShortTermDataModule,
+    video_id: str,
+    start: float | None = None,
+    stop: float | None = None,
+) -> Iterator[Moment]:
+    """Let a network look at a video every `step_time` and tell what it expects each time.
+
+    Args:
+        network: Network in evaluation mode; its memory holds `queue_length` steps, however long
+            the video is.
+        data: Data of the video, with the step time of the training.
+        video_id: Video.
+        start: Seconds at which to look first; one step time into the video when None.
+        stop: Seconds after which to stop; the end of the video when None.
+
+    Raises:
+        ConfigError: Not a single moment of the video lies in between.
+        DataError: The data holds no such video.
+    """
+    times = _times(data, video_id, start, stop)
+    frames = [int(time * data.store.fps) for time in times]
+    state = network.initial_state(1)
+    for time, frame in zip(times, frames, strict=True):
+        features = data.store.features_at(video_id, np.array([frame]))
+        with torch.inference_mode():
+            logits, state = network.step(torch.from_numpy(features), state)
+        yield Moment(float(time), frame, _top(logits[0].softmax(dim=0), data.vocabulary))
+
+
+def _times(
+    data: ShortTermDataModule, video_id: str, start: float | None, stop: float | None
+) -> list[Fraction]:
+    """Return the moments to look at, exactly."""
+    fps = data.store.fps
+    step = Fraction(str(data.step_time))
+    end = Fraction(data.store.num_frames(video_id), fps)
+    first = step if start is None else Fraction(str(start))
+    last = end if stop is None else min(Fraction(str(stop)), end)
+    if first * fps < 1 or last < first:
+        raise ConfigError(
+            f"nothing to see in {video_id} from {float(first):g} s to {float(last):g} s: the video "
+            f"lasts {float(end):.2f} s; choose --start and --stop inside, --start first"
+        )
+    return [first + step * number for number in range(int((last - first) / step) + 1)]
+
+
+def _top(
+    probs: Float[Tensor, " actions"], vocabulary: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
+    best = probs.topk(min(TOP, len(probs)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return tuple((vocabulary[action], prob) for action, prob in pairs)
+
+
+def _print_lines(moments: Iterator[Moment]) -> None:
+    for time, frame, top in moments:
+        best = [{"action": action, "probability": prob} for action, prob in top]
+        sys.stdout.write(json.dumps({"time": time, "frame": frame, "top5": best}) + "\n")
+        sys.stdout.flush()
+
+
+def _show(moments: Iterator[Moment], title: str) -> None:
+    shown: list[Moment] = []
+    with Live(auto_refresh=False) as live:
+        for moment in moments:
+            shown = [*shown, moment][-SHOWN_MOMENTS:]
+            live.update(_table(shown, title), refresh=True)
+
+
+def _table(moments: list[Moment], title: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for moment in moments:
+        table.add_column(f"{moment.time:.1f} s", min_width=16)
+    for rank in range(len(moments[-1].top)):
+        ranked = (moment.top[rank] for moment in moments)
+        table.add_row(str(rank + 1), *(f"{action} {prob:.0%}" for action, prob in ranked))
+    return table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="anticipate stream", description=__doc__)
+    parser.add_argument("file", metavar="FILE.h5", help="data file that holds the video")
+    parser.add_argument("--video", required=True, metavar="ID", help="video to go along")
+    parser.add_argument("--ckpt", required=True, help="checkpoint of a run")
+    parser.add_argument("--start", type=float, help="seconds at which to look first")
+    parser.add_argument("--stop", type=float, help="seconds after which to stop")
+    parser.add_argument("--json", action="store_true", help="print one JSON line per step")
+    return parser

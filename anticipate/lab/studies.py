@@ -1,0 +1,152 @@
+"""Studies: experiments that differ in one setting, as their `study.yaml` describes them.
+
+A study is a folder below `experiments` with a file for each point and a `study.yaml`: title, task,
+parent, data, source, axis, points in the order of the axis, default point and the claims of the
+paper. Nothing else knows which studies there are.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+
+from anticipate.errors import ConfigError
+from anticipate.training.settings import RECIPES, read_yaml, run_name
+
+STUDY_FILE = "study.yaml"
+ABLATIONS = Path("experiments/ablations")
+"""Folder of the studies of the papers."""
+
+KEYS = {
+    **dict.fromkeys(("title", "parent", "data", "source", "axis", "default"), str),
+    **{"task": str, "points": list, "claims": list, "timed": bool, "usage": list},
+}
+"""What a study.yaml may hold, and of which type."""
+OPTIONAL = {"source": "", "claims": [], "timed": False, "usage": []}
+TASKS = ("dense", "short_term")
+
+
+class Study(NamedTuple):
+    """Runs that differ in one setting."""
+
+    name: str
+    """First part of its run names: its folder below `experiments`, without `ablations`."""
+    folder: Path
+    title: str
+    task: Literal["dense", "short_term"]
+    parent: Path
+    """The complete model, which every point extends."""
+    data: str
+    """Name of the data set."""
+    axis: str
+    """What the settings are, for the axis of figures."""
+    points: tuple[str, ...]
+    """Its settings in the order of the axis: the files of the folder, without their ending."""
+    default: str
+    """The setting of the complete model."""
+    source: str
+    """Where the papers show it; empty where they do not."""
+    claims: tuple[Mapping[str, Any], ...]
+    """What the papers say about it; `anticipate.lab.report.claims` reads them."""
+    timed: bool
+    """Whether the papers print its times, so that figures show them."""
+    usage: tuple[str, ...]
+    """Points whose use of experts is drawn."""
+
+
+def studies() -> tuple[Study, ...]:
+    """Return all studies below `experiments` of the current folder and of the package.
+
+    Dense ones come first, each task in the order in which the papers show them.
+
+    Raises:
+        ConfigError: A study.yaml that cannot be used.
+    """
+    return _studies(Path.cwd())
+
+
+def study_of(name: str) -> tuple[str, str]:
+    """Return study and point of a run name; the study is empty where the run is of none."""
+    for study in studies():
+        if name.startswith(f"{study.name}/"):
+            return study.name, name.removeprefix(f"{study.name}/")
+    return "", name
+
+
+def read_study(path: Path) -> Study:
+    """Read a study.yaml.
+
+    Raises:
+        ConfigError: It is not YAML, a key is missing, unknown or of another type, or a point has
+            no file.
+    """
+    content = {**OPTIONAL, **_content(path)}
+    _check(path, content)
+    points = tuple(map(str, content["points"]))
+    for point in (*points, content["default"]):
+        if point not in points or not (path.parent / f"{point}.yaml").is_file():
+            raise ConfigError(f"{path}: no file {point}.yaml next to it, or no such point listed")
+    return Study(
+        name=run_name(path.parent / "_").rpartition("/")[0],
+        folder=path.parent,
+        **{
+            **content,
+            "parent": path.parent / content["parent"],
+            "points": points,
+            "claims": tuple(content["claims"]),
+            "usage": tuple(map(str, content["usage"])),
+        },
+    )
+
+
+def in_order(study: Study, found: Iterable[str]) -> list[str]:
+    """Return the points that were found: the known ones as they are listed, then the others."""
+    found = set(found)
+    known = [point for point in study.points if point in found]
+    return known + sorted(found - set(known), key=_natural)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = read_yaml(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no keys and values, expected {', '.join(KEYS)}")
+    return content
+
+
+def _check(path: Path, content: Mapping[str, Any]) -> None:
+    for key in sorted(content.keys() ^ KEYS.keys()):
+        what = "unknown key" if key in content else "no key"
+        raise ConfigError(f"{path}: {what} '{key}'; expected {', '.join(KEYS)}")
+    for key, kind in KEYS.items():
+        if not isinstance(content[key], kind):
+            raise ConfigError(
+                f"{path}: {key} is {content[key]!r}, expected {kind.__name__} (quote numbers)"
+            )
+    if content["task"] not in TASKS:
+        raise ConfigError(f"{path}: task is '{content['task']}', expected {' or '.join(TASKS)}")
+
+
+@cache
+def _studies(folder: Path) -> tuple[Study, ...]:
+    places = [folder / ABLATIONS.parts[0], RECIPES / ABLATIONS.parts[0]]
+    files = (file for place in places for file in sorted(place.rglob(STUDY_FILE)))
+    found: dict[str, Study] = {}
+    for file in files:
+        study = read_study(file)
+        found.setdefault(study.name, study)
+    return tuple(sorted(found.values(), key=_order))
+
+
+def _order(study: Study) -> tuple[Any, ...]:
+    return study.task, study.source == "", _natural(study.source), study.name
+
+
+def _natural(point: str) -> list[tuple[int, float, str]]:
+    parts = re.split(r"(\d+(?:\.\d+)?)", point)
+    return [(0, float(p), "") if p[:1].isdigit() else (1, 0.0, p) for p in parts if p]

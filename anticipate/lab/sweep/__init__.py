@@ -1,0 +1,1 @@
+"""`anticipate sweep`: many experiments, splits and seeds, several at a time, resumable."""

@@ -1,0 +1,136 @@
+"""Which runs a sweep consists of, and what is left to do for each: files x splits x seeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from anticipate.errors import ConfigError
+from anticipate.lab.sweep.decisive import decisive
+from anticipate.lab.sweep.folder import Stage, shared_results, stage_of
+from anticipate.training.settings import Settings
+
+SPLIT = "data.init_args.split"
+SEED = "seed_everything"
+
+Step = Literal["train", "resume", "finished", "same"]
+"""What a sweep does about a run; `same`: another run of the plan has the same settings."""
+
+
+class Run(NamedTuple):
+    """One training and test."""
+
+    name: str
+    split: int
+    seed: int
+    run_dir: Path
+    folder: Path
+    options: tuple[str, ...]
+    """The words after `anticipate fit`."""
+    settings: Settings
+
+
+class Planned(NamedTuple):
+    """A run, and what there is to do about it."""
+
+    run: Run
+    step: Step
+    same_as: Path | None = None
+    """Folder of the run whose results are also this one's."""
+
+
+class Choice(NamedTuple):
+    """What the user wants of every experiment; None leaves it to the experiment's file."""
+
+    run_dir: Path
+    seeds: tuple[int, ...] | None = None
+    splits: Literal["all"] | tuple[int, ...] | None = None
+    overrides: tuple[str, ...] = ()
+    """Settings as `key=value`."""
+    profile: str | None = None
+    """What makes every experiment smaller."""
+
+
+def expand(
+    experiments: Sequence[Path],
+    choice: Choice,
+    read: Callable[[Sequence[str]], Settings],
+    splits_of: Callable[[Settings], Sequence[int]],
+) -> list[Run]:
+    """Return the runs of all experiments, splits and seeds.
+
+    Args:
+        experiments: The files.
+        choice: Seeds, splits and settings for all of them.
+        read: Returns the settings of options of `anticipate fit`.
+        splits_of: Returns the splits of the data file that settings name.
+
+    Raises:
+        ConfigError: A file that cannot be used, or two with one run name.
+    """
+    runs: list[Run] = []
+    owners: dict[str, Path] = {}
+    for experiment in experiments:
+        smaller = () if choice.profile is None else ("--profile", choice.profile)
+        options = (
+            *("--config", str(experiment), *smaller),
+            *(f"--{override}" for override in choice.overrides),
+        )
+        try:
+            settings = read([*options, f"--run_dir={choice.run_dir}"])
+        except ConfigError as error:
+            raise ConfigError(f"{experiment}: {error}") from error
+        name = str(settings["run_name"])
+        if name in owners:
+            raise ConfigError(
+                f"{owners[name]} and {experiment} have one run name, '{name}': "
+                "their runs would share a folder; rename one"
+            )
+        owners[name] = experiment
+        splits = splits_of(settings) if choice.splits == "all" else choice.splits
+        runs += [
+            _run(name, options, settings, split, seed, choice.run_dir)
+            for split in splits or (settings[SPLIT],)
+            for seed in choice.seeds or (settings[SEED],)
+        ]
+    return runs
+
+
+def plan(runs: Sequence[Run]) -> list[Planned]:
+    """Return what is left to do, after a look at the folders of all runs.
+
+    Of runs with equal settings but for their names, one is trained; the others share its results.
+
+    Raises:
+        RunExistsError: A folder holds a run with other settings, or remains of one.
+    """
+    stages = {run.folder: stage_of(run.folder, run.settings) for run in runs}
+    first: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: _EAGERNESS[stages[run.folder]]):
+        first.setdefault(_identity(run), run)
+    return [_planned(run, stages[run.folder], first[_identity(run)]) for run in runs]
+
+
+_EAGERNESS: Mapping[Stage, int] = {"finished": 0, "begun": 1, "new": 2}
+_STEPS: Mapping[Stage, Step] = {"finished": "finished", "begun": "resume"}
+
+
+def _planned(run: Run, stage: Stage, first: Run) -> Planned:
+    if stage != "new":
+        return Planned(run, _STEPS[stage])
+    other = first.folder if run is not first else None
+    other = other or shared_results(run.folder, run.settings, run.run_dir)
+    return Planned(run, "same" if other else "train", other)
+
+
+def _run(
+    name: str, options: tuple[str, ...], settings: Settings, split: int, seed: int, run_dir: Path
+) -> Run:
+    place = (f"--data.init_args.split={split}", f"--seed_everything={seed}", f"--run_dir={run_dir}")
+    folder = run_dir / name / f"split_{split}" / f"seed_{seed}"
+    exact: dict[str, Any] = {**settings, SPLIT: split, SEED: seed}
+    return Run(name, split, seed, run_dir, folder, (*options, *place), exact)
+
+
+def _identity(run: Run) -> str:
+    settings = decisive(run.settings)
+    return repr(sorted((key, value) for key, value in settings.items() if key != "run_name"))

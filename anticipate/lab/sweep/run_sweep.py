@@ -1,0 +1,112 @@
+"""A sweep from its plan to its table of scores."""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from anticipate.console import notice, print_json
+from anticipate.errors import ConfigError
+from anticipate.lab.sweep.board import Board
+from anticipate.lab.sweep.experiments import find_experiments
+from anticipate.lab.sweep.folder import share_results, tested
+from anticipate.lab.sweep.local import LocalLauncher
+from anticipate.lab.sweep.main_scores import read_scores
+from anticipate.lab.sweep.plan import Choice, Planned, expand, plan
+from anticipate.lab.sweep.shares import shares, this_machine
+from anticipate.lab.sweep.slurm import SlurmLauncher
+from anticipate.lab.sweep.splits import splits_of
+from anticipate.lab.sweep.sweep_tables import by_experiment, document, plan_table, summary_table
+from anticipate.lab.sweep.task import Launcher, Task
+from anticipate.training.loading import read
+
+INTERVAL = 0.5
+"""Seconds between two looks at the runs."""
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """Do what the command line asks for; exit with code 1 when a run failed.
+
+    Args:
+        options: What the parser of `anticipate sweep` returns.
+
+    Raises:
+        AnticipateError: A mistake of the user; nothing was started.
+    """
+    planned = _plan(options)
+    if options.dry_run:
+        Console().print(plan_table(planned))
+        return
+    launcher = _launcher(options)
+    for run, _, same_as in planned:
+        if same_as:
+            share_results(run.folder, same_as, run.run_dir)
+    tasks = [Task(run) for run, step, _ in planned if step in ("train", "resume")]
+    notice(f"to do: {len(tasks)} of {len(planned)} runs")
+    work(launcher, tasks)
+    _report(planned, options.json)
+    failed = [task for task in tasks if task.state == "failed"]
+    for task in failed:
+        notice(f"failed: {task.run.folder}, see {task.log}")
+    if failed:
+        sys.exit(1)
+
+
+def work(launcher: Launcher, tasks: list[Task]) -> None:
+    """Have all tasks worked on, and show how they go on.
+
+    Args:
+        launcher: Where.
+        tasks: What; their states change.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or a signal to end; what ran has been stopped in order.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with Board(tasks, Console(stderr=True)) as board:
+        try:
+            launcher.launch(tasks)
+            while any(task.open for task in tasks):
+                launcher.poll()
+                board.show()
+                time.sleep(INTERVAL)
+        except KeyboardInterrupt:
+            notice(f"{launcher.stop()}; to go on: the same command")
+            raise
+
+
+def _plan(options: argparse.Namespace) -> list[Planned]:
+    splits = options.splits
+    if splits and "all" in splits:
+        if len(splits) > 1:
+            raise ConfigError(f"--splits {' '.join(map(str, splits))}: give numbers or all")
+        splits = "all"
+    choice = Choice(
+        run_dir=options.run_dir,
+        seeds=tuple(dict.fromkeys(options.seeds)) if options.seeds else None,
+        splits=tuple(dict.fromkeys(splits)) if isinstance(splits, list) else splits,
+        overrides=tuple(options.set),
+        profile=options.profile,
+    )
+    return plan(expand(find_experiments(options.paths), choice, read, splits_of))
+
+
+def _launcher(options: argparse.Namespace) -> Launcher:
+    if options.launcher == "slurm":
+        return SlurmLauncher(options.run_dir, options.jobs, options.slurm)
+    if options.slurm:
+        raise ConfigError("--slurm needs --launcher slurm")
+    return LocalLauncher(shares(this_machine(), options.jobs))
+
+
+def _report(planned: list[Planned], as_json: bool) -> None:
+    folders: list[Path] = [same_as or run.folder for run, _, same_as in planned]
+    scores = [read_scores(folder) if tested(folder) else None for folder in folders]
+    if as_json:
+        print_json(document(planned, scores))
+    else:
+        Console().print(summary_table(by_experiment(planned, scores)))

@@ -1,0 +1,90 @@
+"""A run of a sweep while it is worked on."""
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from anticipate.errors import DataError
+from anticipate.lab.sweep.folder import LOG
+from anticipate.lab.sweep.main_scores import Scores, read_scores
+from anticipate.lab.sweep.plan import Run
+
+State = Literal["waiting", "queued", "running", "elsewhere", "finished", "failed", "stopped"]
+"""`queued` on a cluster; `elsewhere`: another process, left by an earlier sweep, works on it."""
+
+OPEN: tuple[State, ...] = ("waiting", "queued", "running", "elsewhere")
+
+_EPOCH = re.compile(rb"^epoch (\d+/\d+)", re.MULTILINE)
+_TAIL = 1 << 14  # bytes; the last epoch's line stands before at most a table of results
+
+
+@dataclass
+class Task:
+    """A run to train or resume, and how far it is."""
+
+    run: Run
+    state: State = "waiting"
+    started: float | None = None
+    """Seconds of the monotonic clock."""
+    seconds: float = 0.0
+    """How long it took; counted when it ends."""
+    scores: Scores = field(default_factory=dict)
+    """The main scores, when it is finished."""
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to wait for."""
+        return self.state in OPEN
+
+    @property
+    def log(self) -> Path:
+        """What the run says."""
+        return self.run.folder / LOG
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since its start, or those it took."""
+        running = self.started is not None and self.open
+        return time.monotonic() - (self.started or 0.0) if running else self.seconds
+
+    def begin(self, state: State) -> None:
+        """Note that somebody works on the run."""
+        if self.started is None:
+            self.started = time.monotonic()
+        self.state = state
+
+    def end(self) -> None:
+        """Note that nobody works on the run any more: it is finished if it was tested."""
+        self.seconds = self.elapsed
+        try:
+            self.scores = read_scores(self.run.folder)
+            self.state = "finished"
+        except DataError:
+            self.state = "failed"
+
+    def epoch(self) -> str:
+        """Return the last epoch that the log tells, as `3/50`; empty before the first."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+                epochs = _EPOCH.findall(file.read())
+        except FileNotFoundError:
+            return ""
+        return epochs[-1].decode() if epochs else ""
+
+
+@runtime_checkable
+class Launcher(Protocol):
+    """Where runs are worked on."""
+
+    def launch(self, tasks: list[Task]) -> None:
+        """Take all tasks on, to be started as there is room."""
+
+    def poll(self) -> None:
+        """Bring the states of all tasks up to date, and start what there is room for."""
+
+    def stop(self) -> str:
+        """Give up what is open; returns what the user should know."""

@@ -1,1 +1,0 @@
-"""Metrics of the anticipation protocols: pure counts, and torchmetrics classes that sum them."""

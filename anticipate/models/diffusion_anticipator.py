@@ -1,0 +1,223 @@
+"""Stochastic dense anticipation by diffusion over label sequences (MixANT Sec. 4).
+
+The model is a denoiser network plus this training and sampling procedure. Everything random in a
+training step follows from (seed, step), so a resumed run repeats what an uninterrupted one would
+have done.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from anticipate.diffusion.objective import Reduction, add_noise, one_hot, reconstruction_loss
+from anticipate.diffusion.sampling import initial_noise, sample
+from anticipate.diffusion.schedule import (
+    Sampler,
+    Spacing,
+    cosine_alphas_cumprod,
+    make_scheduler,
+)
+from anticipate.models.averaging import WarmUpEMA
+from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
+from anticipate.models.seeds import seed_of
+from anticipate.nn.denoiser import Denoiser, DenoiserOutput
+from anticipate.nn.mixant import MixANT
+from anticipate.nn.mixture import expert_usage, load_balancing_loss, router_entropy
+from anticipate.types import DenseBatch, DenseForecast
+
+__all__ = ["DiffusionAnticipator"]
+
+
+class DiffusionAnticipator(DenseAnticipator):
+    """Trains a denoiser to recover label sequences from noise and samples futures from it.
+
+    Args:
+        num_classes: Number of action classes; set from the data.
+        feature_dim: Width of the features; set from the data.
+        sample_rate: Frames per token; set from the data.
+        obs_ratios: Observation ratios alpha to score; set from the data.
+        pred_ratios: Horizons beta to score; set from the data.
+        denoiser: Network; called with num_classes and feature_dim.
+        optimizer: Optimizer; matrices decay, everything else does not.
+        ema_decay: Largest decay of the averaged weights that are tested; null for no averaging.
+        plateau_factor: Factor of the learning rate when the epoch's training loss stops falling.
+        plateau_patience: Epochs without progress before that.
+        load_balancing: Weight lambda of the load balancing loss in Eq. 19.
+        loss_reduction: `mean` (per token) or `released` (as the public code of GTDA and MANTA).
+        self_conditioning_prob: Share of training steps that see their own first estimate.
+        num_train_timesteps: Diffusion steps T in training.
+        seed: Seed of noise in training and of the futures.
+        sampler: Solver: `ddim`, `dpmsolver++` or `unipc`.
+        num_inference_steps: Denoising steps when sampling.
+        timestep_spacing: Which steps: `leading`, as the field's code, or `trailing`, which start
+            at pure noise however few they are.
+        num_samples: Futures per video.
+        max_tokens: Tokens denoised at once; bounds the memory of sampling and changes no result.
+    """
+
+    alphas_cumprod: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        feature_dim: int,
+        sample_rate: int,
+        obs_ratios: Sequence[float] = (0.2, 0.3),
+        pred_ratios: Sequence[float] = (0.1, 0.2, 0.3, 0.5),
+        denoiser: Callable[[int, int], Denoiser] = MixANT,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        ema_decay: float | None = 0.995,
+        plateau_factor: float = 0.5,
+        plateau_patience: int = 10,
+        load_balancing: float = 0.1,
+        loss_reduction: Reduction = "mean",
+        self_conditioning_prob: float = 0.5,
+        num_train_timesteps: int = 1000,
+        seed: int = 0,
+        sampler: Sampler = "ddim",
+        num_inference_steps: int = 50,
+        timestep_spacing: Spacing = "leading",
+        num_samples: int = 25,
+        max_tokens: int = 100_000,
+    ) -> None:
+        super().__init__(num_classes, sample_rate, obs_ratios, pred_ratios)
+        self.save_hyperparameters(logger=False, ignore=["denoiser", "optimizer"])
+        # Refuses wrong counts before training.
+        make_scheduler(sampler, num_train_timesteps, num_inference_steps, timestep_spacing)
+        self.denoiser = denoiser(num_classes, feature_dim)
+        self.optimizer, self.ema_decay = optimizer, ema_decay
+        self.register_buffer(
+            "alphas_cumprod", cosine_alphas_cumprod(num_train_timesteps), persistent=False
+        )
+        self.plateau_factor, self.plateau_patience = plateau_factor, plateau_patience
+        self.load_balancing, self.loss_reduction = load_balancing, loss_reduction
+        self.self_conditioning_prob, self.num_train_timesteps = (
+            self_conditioning_prob,
+            num_train_timesteps,
+        )
+        self.seed, self.sampler, self.num_inference_steps = seed, sampler, num_inference_steps
+        self.timestep_spacing = timestep_spacing
+        self.num_samples, self.max_tokens = num_samples, max_tokens
+
+    @property
+    def method(self) -> str:
+        """Name of the network, which is what papers call the method."""
+        return self.denoiser.method
+
+    def training_step(self, batch: DenseBatch) -> Tensor:
+        """Return (1 - lambda) L_rec + lambda L_lb (Eq. 19)."""
+        x_0 = one_hot(batch.targets, batch.valid, self.num_classes)
+        output = self._denoise_noisy(batch, x_0)
+        reconstruction = reconstruction_loss(x_0, output.x_0, batch.valid, self.loss_reduction)
+        balancing = load_balancing_loss(output.gamma)
+        loss = (1 - self.load_balancing) * reconstruction + self.load_balancing * balancing
+        self._log_training(loss, reconstruction, balancing, output.gamma, len(x_0))
+        return loss
+
+    def _denoise_noisy(
+        self, batch: DenseBatch, x_0: Float[Tensor, "batch tokens classes"]
+    ) -> DenoiserOutput:
+        generator = torch.Generator().manual_seed(
+            seed_of(self.seed, "train", self.global_step, self.global_rank)
+        )
+        t = torch.randint(self.num_train_timesteps, (len(x_0),), generator=generator).to(x_0.device)
+        noise = torch.randn(x_0.shape, generator=generator).to(x_0.device)
+        x_t = add_noise(x_0, noise, t, self.alphas_cumprod)
+        condition = self.denoiser.encode(batch.features, batch.observed)
+        self_cond = None
+        if torch.rand((), generator=generator) < self.self_conditioning_prob:
+            with torch.no_grad():
+                self_cond = self.denoiser(x_t, t, condition, batch.observed, batch.valid).x_0
+        return self.denoiser(x_t, t, condition, batch.observed, batch.valid, self_cond)
+
+    def _log_training(
+        self,
+        loss: Tensor,
+        reconstruction: Tensor,
+        balancing: Tensor,
+        gamma: Tensor,
+        batch_size: int,
+    ) -> None:
+        values = {"train/loss": loss, "train/reconstruction": reconstruction}
+        if len(gamma):
+            usage = expert_usage(gamma).mean(dim=(0, 1))
+            values |= {
+                "train/load_balancing": balancing,
+                "router/entropy": router_entropy(gamma),
+                **{f"router/usage_expert{expert}": share for expert, share in enumerate(usage)},
+            }
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=batch_size)
+
+    @torch.no_grad()
+    def forecast(self, batch: DenseBatch) -> DenseForecast:
+        """Sample futures; each depends on (seed, video, ratio, sample), never on its batch."""
+        num_tokens = batch.valid.sum(dim=1).tolist()
+        seeds = [
+            seed_of(self.seed, "forecast", video_id, ratio)
+            for video_id, ratio in zip(batch.video_ids, batch.obs_ratios, strict=True)
+        ]
+        noise = initial_noise(seeds, num_tokens, self.num_samples, self.num_classes)
+        condition = self.denoiser.encode(batch.features, batch.observed)
+        videos = torch.arange(len(seeds)).repeat(self.num_samples)
+        rows_at_once = max(1, self.max_tokens // noise.shape[2])
+        tokens = torch.cat(
+            [
+                self._sample_rows(batch, condition, chunk, part.to(self.device))
+                for chunk, part in zip(
+                    videos.split(rows_at_once), noise.flatten(0, 1).split(rows_at_once), strict=True
+                )
+            ]
+        )
+        preds = tokens.unflatten(0, (self.num_samples, len(seeds)))
+        return DenseForecast(preds.repeat_interleave(self.sample_rate, dim=2))
+
+    def _sample_rows(
+        self,
+        batch: DenseBatch,
+        condition: Float[Tensor, "videos tokens d_model"],
+        videos: Int[Tensor, " rows"],
+        x_T: Float[Tensor, "rows tokens classes"],
+    ) -> Int[Tensor, "rows tokens"]:
+        videos = videos.to(x_T.device)
+        condition, observed, valid = condition[videos], batch.observed[videos], batch.valid[videos]
+
+        def denoise(x_t: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
+            return self.denoiser(x_t, t, condition, observed, valid, previous).x_0
+
+        scheduler = make_scheduler(
+            self.sampler,
+            self.num_train_timesteps,
+            self.num_inference_steps,
+            self.timestep_spacing,
+        )
+        return sample(denoise, x_T, scheduler).argmax(dim=-1)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return the averaging of the weights: part of the recipe, not of the machine."""
+        return [] if self.ema_decay is None else [WarmUpEMA(self.ema_decay)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the maker of the optimizer out of copies, as the average of the weights is one.
+
+        Through jsonargparse it refers to the trainer, which cannot be copied where it has started
+        other processes.
+        """
+        return {**super().__getstate__(), "optimizer": None}
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return the optimizer and the plateau rule on the epoch's training loss."""
+        optimizer = self.optimizer(decay_groups(self.denoiser))
+        plateau = ReduceLROnPlateau(
+            optimizer, factor=self.plateau_factor, patience=self.plateau_patience
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss", "interval": "epoch"},
+        }

@@ -1,0 +1,81 @@
+"""What every short-term anticipation model shares: the protocol's scores and their log names.
+
+Logged: `train/*` by the model; `<stage>/overall/action` and likewise every other score of the data
+set's protocol, for the stages `val` and `test`.
+"""
+
+from abc import abstractmethod
+from typing import Any, cast
+
+import lightning.pytorch as pl
+
+from anticipate.protocol.measures import named_scores
+from anticipate.protocol.short_term_scores import ShortTermScores
+from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol
+
+__all__ = ["ShortTermAnticipator"]
+
+STAGES = ("val", "test")
+
+
+class ShortTermAnticipator(pl.LightningModule):
+    """Base of the models that score every action that could come next.
+
+    A subclass trains as it likes and implements `forecast`; scores, logs and files follow from
+    that.
+
+    Args:
+        protocol: What is scored, and on which rows and classes; set from the data.
+    """
+
+    def __init__(self, protocol: ShortTermProtocol) -> None:
+        super().__init__()
+        for stage in STAGES:
+            self.add_module(f"{stage}_scores", ShortTermScores(protocol))
+
+    @property
+    def method(self) -> str:
+        """Name of the method in tables."""
+        return type(self).__name__
+
+    @abstractmethod
+    def forecast(self, batch: ShortTermBatch) -> ShortTermForecast:
+        """Score the actions that each step of the clips anticipates."""
+
+    def validation_step(self, batch: ShortTermBatch) -> dict[str, ShortTermForecast]:
+        """Score the forecasts of held-out training videos."""
+        return {"forecast": self._score(batch, "val")}
+
+    def test_step(self, batch: ShortTermBatch) -> dict[str, ShortTermForecast]:
+        """Score the forecasts of the rows that the data set evaluates."""
+        return {"forecast": self._score(batch, "test")}
+
+    def predict_step(self, batch: ShortTermBatch) -> ShortTermForecast:
+        """Return the forecasts."""
+        return self.forecast(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the epoch."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the test."""
+        self._log_scores("test")
+
+    def metric(self, stage: str) -> ShortTermScores:
+        """Return the metric of a stage, `val` or `test`."""
+        return cast(ShortTermScores, self.get_submodule(f"{stage}_scores"))
+
+    def compute_scores(self, stage: str = "test") -> dict[str, Any]:
+        """Return the scores of all rows so far, as `{"overall": {"action": ..}, ..}`."""
+        return self.metric(stage).compute()
+
+    def _score(self, batch: ShortTermBatch, stage: str) -> ShortTermForecast:
+        forecast = self.forecast(batch)
+        self.metric(stage).update(forecast.logits[:, -1], batch.targets, batch.segment_ids)
+        return forecast
+
+    def _log_scores(self, stage: str) -> None:
+        scores = named_scores(self.compute_scores(stage))
+        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        self.metric(stage).reset()

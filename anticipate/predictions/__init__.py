@@ -1,1 +1,0 @@
-"""Predictions files: what `predict` (or anybody) writes and `score` reads, one layout per task."""

@@ -1,0 +1,137 @@
+"""The predictions file of dense anticipation.
+
+One HDF5 group per video id; in it one data set per observation ratio, named `obs_0.2`: integers of
+shape (num_samples, num_frames) at the annotation rate, frame 0 = first frame of the video. Root
+attributes, all optional: `dataset`, `split`, `synthetic`, `run`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Integer
+
+from anticipate.errors import DataError
+from anticipate.horizons import ratio_name
+from anticipate.protocol.predictions_file import PredictionsWriter, one_line, open_predictions
+
+PREFIX = "obs_"
+
+
+class DensePredictionsWriter(PredictionsWriter):
+    """Write a predictions file; it gets its final name when the `with` block ends without an error.
+
+    Args:
+        path: The file to make; one of that name is replaced.
+        attributes: Root attributes (`dataset`, `split`, `synthetic`, `run`).
+    """
+
+    def __enter__(self) -> "DensePredictionsWriter":
+        self._open()
+        return self
+
+    def add(
+        self, video_id: str, obs_ratio: float, preds: Integer[np.ndarray, "samples frames"]
+    ) -> None:
+        """Store the sampled futures of one video in the smallest type that holds the classes.
+
+        Args:
+            video_id: Id of the video in the data file.
+            obs_ratio: Observed share of the video.
+            preds: Classes, none negative, from the first frame of the video to the longest horizon.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
+        with self._writing():
+            # Runs of equal bytes: the fastest gzip level shrinks them at no cost in time.
+            self._file.create_dataset(
+                f"{video_id}/{PREFIX}{ratio_name(obs_ratio)}",
+                data=preds.astype(np.min_scalar_type(preds.max())),
+                chunks=preds.shape,
+                compression="gzip",
+                compression_opts=1,
+            )
+
+
+class DensePredictionsReader:
+    """Read-only view of a predictions file, written by anybody.
+
+    Args:
+        path: The HDF5 file.
+
+    Raises:
+        DataError: The file is missing, damaged, empty or laid out in another way.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = open_predictions(self.path)
+        self._videos = {name: self._ratios_of(name) for name in self._file}
+        if not any(self._videos.values()):
+            raise DataError(
+                f"{self.path}: no predictions inside; expected groups named by video id"
+            )
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Root attributes."""
+        return dict(self._file.attrs)
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Ids of all videos, sorted."""
+        return tuple(sorted(self._videos))
+
+    @property
+    def obs_ratios(self) -> tuple[float, ...]:
+        """Every observation ratio that some video has, ascending."""
+        return tuple(sorted({ratio for names in self._videos.values() for ratio in names}))
+
+    def has(self, video_id: str, obs_ratio: float) -> bool:
+        """Tell whether the file holds predictions of a video at an observation ratio."""
+        return obs_ratio in self._videos.get(video_id, ())
+
+    def read(self, video_id: str, obs_ratio: float) -> np.ndarray:
+        """Return the predictions as they are stored, whatever their shape and type.
+
+        Raises:
+            DataError: The bytes cannot be read.
+        """
+        name = self._videos[video_id][obs_ratio]
+        try:
+            return np.asarray(self._file[video_id][name][()])
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: {video_id}/{name} is damaged ({one_line(error)}); write it again"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "DensePredictionsReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ratios_of(self, video_id: str) -> dict[float, str]:
+        group = self._file[video_id]
+        if not isinstance(group, h5py.Group):
+            raise DataError(
+                f"{self.path}: '{video_id}' is an array; expected one group per video id, with "
+                f"arrays named like {PREFIX}0.2 inside"
+            )
+        return {self._ratio(video_id, name): name for name in group}
+
+    def _ratio(self, video_id: str, name: str) -> float:
+        number = name.removeprefix(PREFIX)
+        ratio = float(number) if number.replace(".", "", 1).isdigit() and number != name else 0.0
+        if not 0 < ratio < 1:
+            raise DataError(
+                f"{self.path}: '{video_id}/{name}' is no known name; expected {PREFIX} and an "
+                f"observation ratio between 0 and 1, like {PREFIX}0.2"
+            )
+        return ratio

@@ -1,1 +1,0 @@
-"""What people look at: tables in the papers' layout and figures."""

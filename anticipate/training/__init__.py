@@ -1,0 +1,1 @@
+"""`anticipate fit | validate | test | predict`: settings, runs, checkpoints, callbacks."""

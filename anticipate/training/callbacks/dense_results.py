@@ -1,0 +1,143 @@
+"""What a test leaves behind: the papers' table beside the baselines, and `metrics.json`.
+
+Each baseline stands there twice: continuing the annotated observation, which no model has, and
+continuing the observation as the tested model itself decodes it (majority of its samples). The
+majority of a model's samples stands there too: one future, as that of last-label, while Mean MoC
+counts every sample.
+"""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Int
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from torch import Tensor
+
+from anticipate.horizons import evaluation_window
+from anticipate.models.dense_anticipator import DenseAnticipator
+from anticipate.protocol.dense_baselines import LastLabel, TriGram
+from anticipate.protocol.dense_scores import DenseScores
+from anticipate.protocol.dense_table import horizon_table
+from anticipate.training.callbacks.metrics_file import write_results
+from anticipate.types import DenseBatch, DenseForecast
+
+__all__ = ["DenseResults"]
+
+
+OBSERVATIONS = ("decoded", "ground truth")
+
+
+class DenseResults(Callback):
+    """Scores the baselines beside the model, prints both, and writes `metrics.json`.
+
+    Args:
+        baselines: Whether to score last-label and tri-gram too.
+        seed: Seed of the tri-gram's samples.
+    """
+
+    def __init__(self, baselines: bool = True, seed: int = 0) -> None:
+        self.baselines, self.seed = baselines, seed
+        self._models: dict[str, LastLabel | TriGram] = {}
+        self._scores: dict[str, dict[float, DenseScores]] = {}
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit the baselines to the training videos of the split."""
+        if not isinstance(pl_module, DenseAnticipator):
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if self.baselines:
+            trigram = TriGram.fit(data.train_transcripts(), data.num_classes)
+            self._models = {"last-label": LastLabel(), "tri-gram": trigram}
+        names = [f"{name} ({seen})" for name in self._models for seen in OBSERVATIONS]
+        self._scores = {
+            name: {
+                ratio: DenseScores(data.num_classes, ratio, pl_module.pred_ratios).to(
+                    pl_module.device
+                )
+                for ratio in pl_module.obs_ratios
+            }
+            for name in (_majority_name(pl_module), *names)
+        }
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Score the majority of the samples, and let the baselines continue its observation."""
+        if not isinstance(pl_module, DenseAnticipator):
+            return
+        forecast: DenseForecast = outputs["forecast"]
+        for row, ratio in enumerate(batch.obs_ratios):
+            frames = slice(int(batch.num_frames[row]))
+            targets = batch.frame_targets[row, frames]
+            decoded = majority(forecast.preds[:, row, frames])
+            if len(forecast.preds) > 1:
+                metric = self._scores[_majority_name(pl_module)][ratio]
+                metric.update(decoded.unsqueeze(0).to(targets.device), targets)
+            self._continue(batch, row, decoded, len(forecast.preds), pl_module.pred_ratios[-1])
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Gather the scores of all processes, then print and write them once."""
+        if not isinstance(pl_module, DenseAnticipator):
+            return
+        rows = {pl_module.method: pl_module.compute_scores()}
+        for name, metrics in self._scores.items():
+            scores = {str(r): m.compute() for r, m in metrics.items() if m.update_called}
+            if scores:
+                rows[name] = scores
+        self._publish(trainer, pl_module, rows)
+
+    def _continue(
+        self,
+        batch: DenseBatch,
+        row: int,
+        decoded: Int[Tensor, " frames"],
+        num_samples: int,
+        horizon: float,
+    ) -> None:
+        ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
+        past, end = evaluation_window(num_frames, ratio, horizon)
+        targets = batch.frame_targets[row, :num_frames]
+        observations = {"decoded": decoded[:past], "ground truth": targets[:past]}
+        for name, model in self._models.items():
+            for observation, labels in observations.items():
+                preds = model.forecast(
+                    labels.cpu().numpy(),
+                    end,
+                    num_samples,
+                    np.random.default_rng([self.seed, *batch.video_ids[row].encode()]),
+                )
+                metric = self._scores[f"{name} ({observation})"][ratio]
+                metric.update(torch.from_numpy(preds).to(targets.device), targets)
+
+    @rank_zero_only
+    def _publish(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, rows: dict[str, Any]
+    ) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        videos = next(iter(next(iter(rows.values())).values()))["num_videos"]
+        title = f"{data.dataset}, split {data.split}, {videos} test videos"
+        console = Console()
+        for measure in ("mean_moc", "top1_moc"):
+            console.print(horizon_table(title, rows, measure, data.synthetic))
+        path = write_results(trainer, pl_module, "dense", rows, num_test_videos=videos)
+        if path is not None:
+            console.print(f"scores: {path}", soft_wrap=True, highlight=False)
+
+
+def _majority_name(model: DenseAnticipator) -> str:
+    return f"{model.method} (majority)"
+
+
+def majority(preds: Int[Tensor, "samples frames"]) -> Int[Tensor, " frames"]:
+    """Return the label that most samples give each frame; the smallest id on ties."""
+    return preds.cpu().mode(dim=0).values

@@ -1,0 +1,93 @@
+"""What a test costs: time per video, memory and parameters (MixANT Tab. 3 and 4, Fig. 10)."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from anticipate.machine import cpu_name, memory_peak, reset_memory_peak
+from anticipate.types import DenseForecast
+
+__all__ = ["Efficiency"]
+
+
+class Efficiency(Callback):
+    """Measures the tests of a model, for `metrics.json`; each process measures itself.
+
+    It has to stand before callbacks that work at the end of a test batch, whose time would count.
+    """
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._batches: list[tuple[float, int]] = []
+        self._num_samples = 1
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget earlier tests and the memory of training."""
+        self._batches.clear()
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)
+        reset_memory_peak()
+
+    def on_test_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Start the clock."""
+        self._started = _now(pl_module.device)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop the clock."""
+        self._batches.append((_now(pl_module.device) - self._started, len(batch.video_ids)))
+        forecast = outputs.get("forecast") if isinstance(outputs, Mapping) else None
+        self._num_samples = len(forecast.preds) if isinstance(forecast, DenseForecast) else 1
+
+    def summary(self, model: pl.LightningModule) -> dict[str, Any]:
+        """Return the costs of the batches so far.
+
+        `parameters`; `peak_memory_bytes`, what CUDA gave out at most or, on a CPU, what the whole
+        process held; `seconds_per_video`, the mean over all batches but the first, in which
+        kernels are compiled and tuned, for `num_samples` futures; `device`.
+        """
+        counted = self._batches[1:] or self._batches
+        videos = sum(rows for _, rows in counted)
+        seconds = sum(duration for duration, _ in counted)
+        on_gpu = model.device.type == "cuda"
+        return {
+            "parameters": sum(weights.numel() for weights in model.parameters()),
+            "peak_memory_bytes": torch.cuda.max_memory_allocated(model.device)
+            if on_gpu
+            else memory_peak(),
+            "seconds_per_video": seconds / videos if videos else None,
+            "num_samples": self._num_samples,
+            "device": torch.cuda.get_device_name(model.device)
+            if on_gpu
+            else f"{cpu_name()}, threads: {torch.get_num_threads()}",
+        }
+
+
+def efficiency(trainer: pl.Trainer, model: pl.LightningModule) -> dict[str, Any] | None:
+    """Return the summary of the trainer's `Efficiency`, None where it has none."""
+    found = [callback for callback in trainer.callbacks if isinstance(callback, Efficiency)]  # type: ignore[attr-defined]
+    return found[0].summary(model) if found else None
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

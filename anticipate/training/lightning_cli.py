@@ -1,0 +1,305 @@
+"""`anticipate fit | validate | test | predict`: LightningCLI, its traps closed.
+
+Settings come from YAML files and the command line alone, never from a checkpoint. A run lives in
+`<run_dir>/<run_name>/split_<k>/seed_<n>`; `fit` ends with a test of the last checkpoint.
+LightningCLI builds what the settings say; the commands are methods here, so that all of them, and
+`training.loading`, which only reads or builds, share one parser.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NoReturn
+
+from jsonargparse import Namespace
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from anticipate import __version__
+from anticipate.catalog import offers
+from anticipate.console import notice
+from anticipate.datasets.batches.dense_module import DenseDataModule
+from anticipate.datasets.batches.short_term_module import ShortTermDataModule
+from anticipate.errors import AnticipateError, ConfigError
+from anticipate.files import CHECKPOINT
+from anticipate.models.dense_anticipator import DenseAnticipator
+from anticipate.models.short_term_anticipator import ShortTermAnticipator
+from anticipate.training.callbacks.dashboard import Dashboard
+from anticipate.training.callbacks.dense_results import DenseResults
+from anticipate.training.callbacks.efficiency import Efficiency
+from anticipate.training.callbacks.epoch_lines import EpochLines
+from anticipate.training.callbacks.expert_usage import ExpertUsage
+from anticipate.training.callbacks.forecast_figures import ForecastFigures
+from anticipate.training.callbacks.run_files import SaveRunConfig, refuse_existing_run
+from anticipate.training.callbacks.short_term_results import ShortTermResults
+from anticipate.training.callbacks.write_predictions import PredictionsFile
+from anticipate.training.checkpoints import check_fits
+from anticipate.training.settings import FILE_KEYS, YAML_MODE, expand, explain, option_names
+
+PARTS = ("data", "model")
+
+TASKS = {
+    "dense anticipation": (DenseDataModule, DenseAnticipator),
+    "short-term anticipation": (ShortTermDataModule, ShortTermAnticipator),
+}
+"""Data sets and the models that can learn from them."""
+
+FROM_DATA = (
+    *("num_classes", "feature_dim"),
+    *("sample_rate", "obs_ratios", "pred_ratios"),  # dense
+    *("protocol", "class_counts"),  # short-term
+)
+"""Facts that models are built with, where the data tells them and the model wants them."""
+
+
+def main(argv: list[str]) -> None:
+    """Run one of Lightning's commands.
+
+    Args:
+        argv: The command and its options.
+
+    Raises:
+        AnticipateError: Any mistake of the user.
+    """
+    _quieten_lightning()
+    command, *words = argv
+    getattr(AnticipateCLI(words, command), command)()
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are the few lines that matter."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Report a mistake; inner parsers keep raising, for unions try one type after another."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        raise ConfigError(explain(message, option_names(self), short_names()))
+
+
+class AnticipateCLI(LightningCLI):
+    """LightningCLI with run folders, links from data to model, and errors in one line.
+
+    Args:
+        words: Files and settings, as on the command line.
+        command: Which command they are for: `fit`, `validate`, `test` or `predict`.
+        **options: More options of LightningCLI.
+    """
+
+    def __init__(self, words: Sequence[str], command: str = "fit", **options: Any) -> None:
+        self.command = command
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            parser_kwargs={
+                "allow_abbrev": False,
+                "prog": f"anticipate {command}",
+                "description": "Train and use models.",
+                "version": __version__,
+                "parser_mode": YAML_MODE,
+            },
+            trainer_defaults={"callbacks": EpochLines()},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            save_config_callback=SaveRunConfig,
+            args=list(words),
+            run=False,
+            **options,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add our options, links and defaults."""
+        add = parser.add_argument
+        add("--extends", type=list[str] | str | None, default=None, help="Parents of this file.")
+        add("--profiles", type=dict[str, str] | None, default=None, help="What makes it smaller.")
+        add("--profile", type=str | None, default=None, help="Make an experiment smaller.")
+        add("--run_name", type=str, default="unnamed", help="Folder of the run.")
+        add("--run_dir", type=str, default="runs", help="Folder of all runs.")
+        add("--ckpt_path", type=str | None, default=None, help="Checkpoint file, or: last.")
+        self._add_callbacks(parser)
+        self._link(parser)
+        logger = "lightning.pytorch.loggers.TensorBoardLogger"
+        parser.set_defaults(
+            {
+                "trainer.logger": {"class_path": logger, "init_args": {"default_hp_metric": False}},
+                "trainer.use_distributed_sampler": False,  # our samplers share out the data
+                "trainer.num_sanity_val_steps": 0,  # sampling futures is no quick check
+                "trainer.log_every_n_steps": 10,
+            }
+        )
+
+    def _add_callbacks(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "last",  # one file, replaced after every epoch:
+                "checkpoint.enable_version_counter": False,  # none is chosen by its scores
+            }
+        )
+        parser.add_lightning_class_args(Efficiency, "efficiency")
+        parser.add_lightning_class_args(DenseResults, "dense_results")
+        parser.add_lightning_class_args(ShortTermResults, "short_term_results")
+        parser.add_lightning_class_args(ForecastFigures, "figures")
+        parser.add_lightning_class_args(ExpertUsage, "expert_usage")
+        parser.add_lightning_class_args(PredictionsFile, "predictions")
+        parser.add_lightning_class_args(Dashboard, "dashboard")
+
+    def _link(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("run_dir", "trainer.logger.init_args.save_dir")
+        parser.link_arguments(
+            ("run_name", "data.init_args.split"),
+            "trainer.logger.init_args.name",
+            compute_fn=lambda name, split: f"{name}/split_{split}",
+        )
+        parser.link_arguments(
+            "seed_everything", "trainer.logger.init_args.version", compute_fn=_seed_folder
+        )
+        for part in PARTS:
+            parser.link_arguments("seed_everything", f"{part}.init_args.seed")
+        for name in FROM_DATA:
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read files and words."""
+        self.config = parse(parser, args)
+
+    def before_instantiate_classes(self) -> None:
+        """See that the model can learn from the data."""
+        check_task(self.config)
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer."""
+        with own_errors():
+            super().instantiate_classes()
+
+    def fit(self) -> None:
+        """Train, then test the last checkpoint as anybody would.
+
+        Raises:
+            RunExistsError: The run folder already holds a run that is not to be resumed.
+        """
+        debugging = self.config.trainer.fast_dev_run
+        if not debugging and self.config.ckpt_path is None:
+            refuse_existing_run(self.trainer)
+        start = self._checkpoint() if self.config.ckpt_path is not None else None
+        try:
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=start)
+        except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
+            notice("to go on after the last epoch: the same command with --ckpt_path last")
+            raise KeyboardInterrupt from None
+        if not debugging:
+            self.trainer.test(
+                self.model, self.datamodule, ckpt_path=self._checkpoint("last"), verbose=False
+            )
+
+    def validate(self) -> None:
+        """Score a checkpoint on held-out training videos; our own table shows the scores."""
+        self._evaluate(self.trainer.validate, verbose=False)
+
+    def test(self) -> None:
+        """Score a checkpoint by the protocol of its data set."""
+        self._evaluate(self.trainer.test, verbose=False)
+
+    def predict(self) -> None:
+        """Write the predictions of a checkpoint to a file."""
+        self._evaluate(self.trainer.predict, return_predictions=False)
+
+    def _evaluate(self, run: Any, **options: Any) -> None:
+        try:
+            run(self.model, self.datamodule, ckpt_path=self._checkpoint(), **options)
+        except SystemExit:
+            raise KeyboardInterrupt from None
+
+    def _checkpoint(self, name: str | None = None) -> str:
+        """Return the path of a checkpoint that fits the model; by default the one asked for."""
+        name = name or self.config.ckpt_path
+        if name is None:
+            raise ConfigError(f"{self.command} needs weights: add --ckpt_path FILE (or last)")
+        path = Path(name)
+        if name == "last":
+            path = Path(self.trainer.log_dir or ".") / CHECKPOINT
+        check_fits(path, self.model)
+        return str(path)
+
+
+def short_names() -> list[str]:
+    """Import the classes that files may name without their module, and return their names."""
+    names: list[str] = []
+    for package in ("datasets", "models", "nn"):
+        for name, offer in offers(package).items():
+            import_module(offer.module)
+            names.append(name)
+    return names
+
+
+def parse(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
+    """Return the settings of files and words, each file after its parents.
+
+    Raises:
+        ConfigError: A file or setting that cannot be used.
+    """
+    short_names()  # classes that are imported may be named without their module
+    config = parser.parse_args(expand(words))
+    for key in FILE_KEYS:
+        config.pop(key, None)
+    return config
+
+
+def check_task(config: Namespace) -> None:
+    """Compare what a data set is for with what a model does.
+
+    Raises:
+        ConfigError: The two are of different tasks.
+    """
+    data, model = (resolve_name(config[part].class_path) for part in PARTS)
+    for task, (data_sets, models) in TASKS.items():
+        if issubclass(data, data_sets) and not issubclass(model, models):
+            raise ConfigError(
+                f"{data.__name__} is a data set for {task}, and {model.__name__} no model for "
+                f"that: name another model or other data"
+            )
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Let a mistake that is found while classes are built keep its own message."""
+    try:
+        yield
+    except ValueError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, AnticipateError):
+            raise cause from None
+        raise
+
+
+def _seed_folder(seed: Any) -> str:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(f"seed_everything is {seed}, expected a number: it names the run folder")
+    return f"seed_{seed}"
+
+
+def _quieten_lightning() -> None:
+    """Drop hints that a user of this suite cannot act on."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage() and "💡" not in record.getMessage()
+    )
+    for message in (
+        ".*Total length of `list` across ranks is zero.*",  # no validation videos, as asked
+        ".*does not have many workers.*",  # reading one HDF5 file needs none on few cores
+        ".*number of training batches.*smaller than the logging interval.*",
+        ".*GPU available but not used.*",
+        ".*`srun` command is available on your system but is not used.*",  # a run of our own
+        ".*recommended to use `self.log\\(.*sync_dist=True.*",  # scores are sums over processes
+        ".*WeightAveraging callback.*outside the 'fit' stage.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,129 @@
+"""Model and data of a run: from settings, or from the folder that a training left."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from anticipate.errors import CheckpointError
+from anticipate.files import CHECKPOINT, CONFIG
+from anticipate.training.checkpoints import load_weights
+from anticipate.training.lightning_cli import (
+    AnticipateCLI,
+    check_task,
+    own_errors,
+    parse,
+)
+from anticipate.training.settings import Settings, flatten
+
+__all__ = ["load"]
+
+
+class Experiment(NamedTuple):
+    """What settings describe."""
+
+    model: LightningModule
+    data: LightningDataModule
+
+
+def load(
+    run: str | Path, data: str | Path | None = None, settings: Sequence[str] = ()
+) -> Experiment:
+    """Return the model of a run, ready for evaluation on the CPU, and its data.
+
+    Args:
+        run: Run folder, or a checkpoint in one or with a `config.yaml` next to it.
+        data: Data file to read instead of the one named in the settings.
+        settings: More settings, as on the command line; they replace those of the run.
+
+    Raises:
+        CheckpointError: No checkpoint, a damaged one, or none of its settings.
+        AnticipateError: Settings or data that cannot be used.
+    """
+    run = Path(run)
+    ckpt = run / CHECKPOINT if run.is_dir() else run
+    if not ckpt.is_file():
+        raise CheckpointError(f"no checkpoint {ckpt}: train first with anticipate fit")
+    file = [] if data is None else [f"--data.path={data}"]
+    experiment = build(["--config", str(settings_file(ckpt)), *file, *settings])
+    load_weights(ckpt, experiment.model)
+    experiment.model.eval()
+    return experiment
+
+
+def settings_file(ckpt: Path) -> Path:
+    """Return the configuration of the run that a checkpoint belongs to.
+
+    Args:
+        ckpt: `<run>/checkpoints/last.ckpt`, or a checkpoint with a `config.yaml` beside it.
+
+    Raises:
+        CheckpointError: Neither folder holds a `config.yaml`.
+    """
+    places = [folder / CONFIG for folder in (ckpt.parent, ckpt.parent.parent)]
+    for place in places:
+        if place.is_file():
+            return place
+    raise CheckpointError(
+        f"the settings of {ckpt} are missing: expected {places[1]} or {places[0]}; "
+        "keep a checkpoint in the folder of its run"
+    )
+
+
+def build(words: Sequence[str]) -> Experiment:
+    """Return the model and the data that files and settings describe.
+
+    No trainer is made, as one for the machine of the training might refuse this one. The weights
+    follow from the seed; the random numbers of the caller are left as they are.
+
+    Args:
+        words: Files and settings, as `anticipate fit` takes them.
+
+    Raises:
+        AnticipateError: Settings or data that cannot be used.
+    """
+    parser = _parser()
+    config = parse(parser, words)
+    check_task(config)
+    with isolate_rng(), own_errors():
+        torch.manual_seed(config.seed_everything)
+        built = parser.instantiate(config)
+    return Experiment(built.model, built.data)
+
+
+def read(words: Sequence[str]) -> Settings:
+    """Return the settings that `anticipate fit` would run with.
+
+    Args:
+        words: Files and settings, as `anticipate fit` takes them.
+
+    Raises:
+        ConfigError: A file or setting that cannot be used.
+    """
+    parser = _parser()
+    return flatten(yaml.safe_load(parser.dump(parse(parser, words))))
+
+
+class _ParserOnly(AnticipateCLI):
+    """The command line without a command: it makes the parser, and neither builds nor seeds."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = Namespace(seed_everything=False)
+
+    def before_instantiate_classes(self) -> None:
+        pass
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
+@cache
+def _parser() -> LightningArgumentParser:
+    return _ParserOnly([], load_from_checkpoint_support=False).parser

@@ -1,0 +1,325 @@
+"""The settings of a run: YAML files with parents and profiles, and words of a command line.
+
+A file names its parent with `extends`, relative to itself, and what makes it smaller with
+`profiles`. jsonargparse merges several `--config` files from left to right; `expand` replaces each
+of them by its chain: parents first, the oldest in front, then the file itself. `--profile NAME`
+puts the file that an experiment of the chain lists under that name right after that experiment, so
+that it beats the experiment and its parents, and the files after it beat the profile. A file that
+two chains share is read once, where it stands first.
+"""
+
+import difflib
+import inspect
+import os
+import re
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader, set_loader
+
+from anticipate.catalog import ROOT, find
+from anticipate.console import notice
+from anticipate.errors import ConfigError
+
+Settings = Mapping[str, Any]
+"""Values by dotted key; those that are null or empty are left out."""
+
+RECIPES = ROOT / "recipes"
+"""The folders `experiments` and `configs` of the repository, which the package brings along."""
+
+FILE_KEYS = ("extends", "profiles", "profile")
+"""Keys that say which files are read; they are no settings of a run."""
+
+RENAMED_KEYS = {"results": "dense_results"}
+DROPPED_KEYS = ("weights_only",)
+RENAMED_VALUES = {("loss_reduction", "code"): "released"}
+"""Settings of earlier versions: keys at the top of a file, keys without effect, and values."""
+
+YAML_MODE = "anticipate"
+"""Name under which jsonargparse knows our loader."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A YAML loader that refuses a key given twice, where PyYAML keeps the last silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys are all different."""
+        keys = [key.value for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                line = node.value[number][0].start_mark.line + 1
+                raise yaml.YAMLError(f"key '{key}' stands twice, again in line {line}")
+        return super().construct_mapping(node, deep)
+
+
+_NUMBER = re.compile(r"[-+]?([0-9][0-9_]*)(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789"))
+"""YAML 1.1 takes 1e-3, without a dot, for text."""
+
+
+def read_yaml(text: str) -> Any:
+    """Return what a YAML text says, in the names of this version; each text is parsed once.
+
+    Raises:
+        yaml.YAMLError: It is not YAML, or names a key twice.
+    """
+    return deepcopy(_parsed(text))
+
+
+@cache
+def _parsed(text: str) -> Any:
+    content = yaml.load(text, _StrictLoader)
+    if isinstance(content, dict):
+        content = {RENAMED_KEYS.get(k, k): v for k, v in content.items() if k not in DROPPED_KEYS}
+    return _renamed(content)
+
+
+def _renamed(value: Any, key: str = "") -> Any:
+    """Return a document with the names that classes and values have now."""
+    if isinstance(value, dict):
+        return {name: _renamed(part, str(name)) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed(part) for part in value]
+    if key == "class_path" and isinstance(value, str):
+        return current_path(value)
+    return _current_value(key, value)
+
+
+def _current_value(key: str, value: Any) -> Any:
+    renamed = RENAMED_VALUES.get((key, value)) if isinstance(value, str) else None
+    if renamed:
+        notice(f"{key}: '{value}' is called '{renamed}' now")
+    return renamed or value
+
+
+def current_path(class_path: str) -> str:
+    """Return the path of a class of ours by its name alone, wherever earlier versions kept it.
+
+    >>> current_path("anticipate.data.breakfast.Breakfast")
+    'anticipate.Breakfast'
+    >>> current_path("my_module.MyNetwork")
+    'my_module.MyNetwork'
+    """
+    package, _, name = class_path.rpartition(".")
+    ours = package in ("", "anticipate") or package.startswith("anticipate.")
+    return f"anticipate.{name}" if ours and find(name) else class_path
+
+
+def find_file(path: Path) -> Path:
+    """Return a file of the current folder or, where it has none, of the package's recipes.
+
+    >>> find_file(Path("experiments/demo.yaml")).is_file()
+    True
+    """
+    shipped = RECIPES / path
+    return shipped if not path.exists() and shipped.exists() else path
+
+
+def config_chain(path: Path, profile: str | None = None) -> list[Path]:
+    """Return the ancestors of a configuration file, oldest first, then the file itself.
+
+    Args:
+        path: A YAML file; its key `extends` names one parent or a list, relative to the file.
+        profile: Name of a profile, whose file comes right after the last file that lists it.
+
+    Raises:
+        ConfigError: A file is missing, is not YAML, names its parents wrongly, is its own
+            ancestor, or lists no such profile.
+    """
+    chain = _chain(find_file(path), ())
+    if profile is None:
+        return chain
+    for place in range(len(chain), 0, -1):
+        profiles = _read(chain[place - 1]).get("profiles") or {}
+        if profile in profiles:
+            smaller = _chain(chain[place - 1].parent / profiles[profile], ())
+            return [*chain[:place], *(f for f in smaller if f not in chain), *chain[place:]]
+    names = ", ".join(file.name for file in reversed(chain))
+    raise ConfigError(
+        f"{path} has no profile '{profile}': none of {names} lists it under its key 'profiles'"
+    )
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """Replace every `--config FILE` of a command line by its chain, with the profile in between.
+
+    Args:
+        words: Words of a command line; `-c FILE` and `--config=FILE` count too.
+
+    Returns:
+        The words, without `--profile`; in front the run name that follows from the last file,
+        which anything after it may replace.
+
+    Raises:
+        ConfigError: As `config_chain` does, or the profile has no file to make smaller.
+    """
+    options, profile = _split_profile([*_current_words(words)])
+    files = [Path(value) for key, value in options if key == "--config"]
+    if profile is not None and not files:
+        raise ConfigError(f"--profile {profile} needs an experiment: add --config FILE")
+    expanded = [f"--run_name={run_name(files[-1])}"] if files else []
+    named: set[Path] = set()
+    for key, value in options:
+        if key != "--config":
+            expanded.append(value)
+            continue
+        new = [path for path in config_chain(Path(value), profile) if path not in named]
+        named.update(new)
+        expanded += [word for path in new for word in ("--config", str(path))]
+    return expanded
+
+
+def run_name(path: Path) -> str:
+    """Return the name of a file's run: its path below `experiments`, without `ablations`.
+
+    >>> run_name(Path("experiments/ablations/experts/5.yaml"))
+    'experts/5'
+    >>> run_name(Path("/home/me/mine.yaml"))
+    'mine'
+    """
+    parts = find_file(path).resolve().with_suffix("").parts
+    if "experiments" not in parts[:-1]:
+        return parts[-1]
+    below = parts[len(parts) - parts[::-1].index("experiments") :]
+    return "/".join(below[1:] if below[0] == "ablations" and len(below) > 1 else below)
+
+
+def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a nested document by dotted key, without nulls and empty mappings."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def explain(message: str, options: Iterable[str], classes: Sequence[str]) -> str:
+    """Return what is wrong with a setting, with the nearest name where one is unknown.
+
+    Args:
+        message: What jsonargparse says.
+        options: Names of the command's options.
+        classes: Names of classes that files may use without their module.
+    """
+    place = ".".join(_KEY.findall(message))
+    if unknown := _UNKNOWN_OPTION.search(message):
+        name = unknown[1] or unknown[2]
+        return f"no setting '{name}'{_near(name, list(options))}"
+    if unknown := _UNKNOWN_ARGUMENT.search(message):
+        known = [name for path in _CLASS.findall(message) for name in _arguments(path)]
+        return f"{place} has no setting '{unknown[1]}'{_near(unknown[1], known)}"
+    if unknown := _UNKNOWN_CLASS.search(message):
+        return f"{place}: no class or file '{unknown[1]}'{_near(unknown[1], classes)}"
+    lines = (line for line in message.splitlines() if not any(c in line for c in CHATTER))
+    return "\n".join(lines).strip()
+
+
+def option_names(parser: ArgumentParser) -> Iterator[str]:
+    """Yield the names of all options of a parser."""
+    yield from (action.dest for action in parser._actions)
+
+
+def _load(text: str) -> Any:
+    """Read what jsonargparse reads: files by our rules, single words by its own."""
+    return read_yaml(text) if "\n" in text else get_loader("yaml")(text)
+
+
+set_loader(YAML_MODE, _load, exceptions=(yaml.YAMLError,))
+
+
+def _chain(path: Path, children: tuple[Path, ...]) -> list[Path]:
+    path = path.resolve()
+    if path in children:
+        circle = (*children[children.index(path) :], path)
+        names = " -> ".join(os.path.relpath(child, path.parent) for child in circle)
+        raise ConfigError(f"circular extends in {path.parent}: {names}; remove one of these lines")
+    chains = (_chain(path.parent / name, (*children, path)) for name in _parents(path, children))
+    return [*dict.fromkeys(ancestor for chain in chains for ancestor in chain), path]
+
+
+def _parents(path: Path, children: tuple[Path, ...]) -> list[str]:
+    extends = _read(path, children).get("extends") or []
+    names = extends if isinstance(extends, list) else [extends]
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"{path}: extends is {name!r}, expected a file name or a list of them"
+            )
+    return names
+
+
+def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if not path.is_file():
+        named = f" (named by extends in {children[-1]})" if children else ""
+        raise ConfigError(f"no configuration file {path}{named}")
+    try:
+        content = read_yaml(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__}, expected keys and values")
+    if "config" in (content or {}):
+        raise ConfigError(
+            f"{path} has a key 'config', which nothing reads: did you mean 'extends'?"
+        )
+    return content or {}
+
+
+def _split_profile(words: Sequence[str]) -> tuple[list[tuple[str, str]], str | None]:
+    """Return the words, those of `--config` as pairs, and the profile."""
+    options: list[tuple[str, str]] = []
+    profile = None
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in ("--config", "-c", "--profile"):
+            value = value if equals else next(rest, "")
+        if name == "--profile":
+            profile = value
+        else:
+            options.append(("--config", value) if name in ("--config", "-c") else ("", word))
+    return options, profile
+
+
+def _current_words(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words in the names of this version."""
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.startswith("--"):
+            yield word
+            continue
+        first, dot, rest = key.removeprefix("--").partition(".")
+        last = (rest or first).rpartition(".")[2]
+        yield f"--{RENAMED_KEYS.get(first, first)}{dot}{rest}={_current_value(last, value)}"
+
+
+CHATTER = ("Union subtypes", "Subtypes:", "Errors:", "<class 'NoneType'>", "Given value")
+"""Lines of jsonargparse's messages that tell its own workings instead of the mistake."""
+
+_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: --([^\s=]+)|not accept option '(.+?)'")
+_UNKNOWN_ARGUMENT = re.compile(r"Option '(.+?)' is not accepted")
+_UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_KEY = re.compile(r'Parser key "(.+?)"')
+_CLASS = re.compile(r"class_path[ =]'([\w.]+)'")
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    if near := difflib.get_close_matches(name, known, n=1):
+        return f": did you mean '{near[0]}'?"
+    some = sorted(set(known)) if len(set(known)) <= 40 else []
+    return f"; there are: {', '.join(some)}" if some else ""
+
+
+def _arguments(path: str) -> list[str]:
+    """Return the names of a class's arguments, and of the keys around them in a file."""
+    module, _, name = path.rpartition(".")
+    parameters = inspect.signature(getattr(import_module(module), name)).parameters
+    return [*parameters, "class_path", "init_args"]

@@ -1,0 +1,59 @@
+"""Which files a sweep takes."""
+
+from pathlib import Path
+
+import pytest
+
+from anticipate.errors import ConfigError
+from anticipate.lab.sweep.experiments import find_experiments
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(name, text=""):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    write("ablations/mixant.yaml", "run_name: mixant")
+    write("ablations/experts/2.yaml", "extends: ../mixant.yaml\nrun_name: experts/2")
+    write("ablations/experts/10.yaml", "extends: ../mixant.yaml\nrun_name: experts/10")
+    write("ablations/experts/study.yaml", "title: no experiment")
+    write("profiles/mixant_demo.yaml", "trainer: {max_epochs: 1}")
+    return tmp_path
+
+
+def paths(experiments, root):
+    return [str(experiment.relative_to(root)) for experiment in experiments]
+
+
+def test_a_folder_gives_its_files_before_those_below_and_no_profiles(files):
+    found = paths(find_experiments([files]), files)
+    assert found == [
+        "ablations/mixant.yaml",
+        "ablations/experts/10.yaml",
+        "ablations/experts/2.yaml",
+    ]
+
+
+def test_a_file_named_twice_counts_once(files):
+    point = files / "ablations/experts/2.yaml"
+    assert paths(find_experiments([point, files / "ablations/experts"]), files) == [
+        "ablations/experts/2.yaml",
+        "ablations/experts/10.yaml",
+    ]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_mistakes_are_said(files, name):
+    (files / "empty").mkdir()
+    message = {"nowhere": "no file or folder", "empty": "no experiments"}[name]
+    with pytest.raises(ConfigError, match=message):
+        find_experiments([files / name])
+
+
+def test_recipes_of_the_package_are_found_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = find_experiments([Path("experiments/ablations/router")])
+    assert [path.stem for path in found] == ["independent", "unified"]

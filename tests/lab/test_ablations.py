@@ -1,0 +1,264 @@
+"""Studies and their files: each point names its parent and what differs."""
+
+import inspect
+from functools import partial
+
+import lightning.pytorch as pl
+import pytest
+import torch
+import yaml
+
+import anticipate
+from anticipate.datasets import Synthetic, SyntheticActions
+from anticipate.errors import ConfigError
+from anticipate.lab.studies import read_study, studies
+from anticipate.lab.sweep.decisive import differences
+from anticipate.training.lightning_cli import FROM_DATA
+from anticipate.training.loading import read as resolve
+from anticipate.training.settings import config_chain, flatten, run_name
+
+STUDIES = {study.name: study for study in studies()}
+POINTS = [
+    pytest.param(study, study.folder / f"{point}.yaml", id=f"{study.name}/{point}")
+    for study in STUDIES.values()
+    for point in study.points
+]
+each_study = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+each_point = pytest.mark.parametrize(("study", "path"), POINTS)
+PARENTS = {study.task: study.parent for study in STUDIES.values()}
+each_parent = pytest.mark.parametrize("parent", PARENTS.values(), ids=PARENTS)
+
+NETWORKS = {"dense": "model.init_args.denoiser", "short_term": "model.init_args.network"}
+"""Key of the network, by task."""
+
+TINY = {
+    "dense": {
+        "model.init_args.denoiser.init_args.d_model": 8,
+        "model.init_args.denoiser.init_args.d_state": 2,
+        "model.init_args.num_inference_steps": 2,
+        "model.init_args.num_samples": 2,
+    },
+    "short_term": {
+        "model.init_args.network.init_args.hidden_dim": 8,
+        "model.init_args.network.init_args.num_heads": 2,
+    },
+}
+
+
+def read(path):
+    """The content of one file, fragments in the place of their names."""
+    content = yaml.safe_load(path.read_text())
+    return {
+        key: read(path.parent / value) if key in ("data", "model", "trainer") and is_text else value
+        for key, value in content.items()
+        for is_text in [isinstance(value, str)]
+    }
+
+
+def merged(*files, profile=None):
+    """What files and their parents say, the later word holding, by dotted key."""
+    chain = dict.fromkeys(one for file in files for one in config_chain(file, profile))
+    return {key: value for file in chain for key, value in flatten(read(file)).items()}
+
+
+def profile_of(parent):
+    return parent.parent / yaml.safe_load(parent.read_text())["profiles"]["demo"]
+
+
+def changes(path):
+    """What a point sets, by dotted key."""
+    settings = flatten(read(path))
+    return {key: settings[key] for key in settings.keys() - {"extends"}}
+
+
+def changes_class(path):
+    return any(key.endswith("class_path") for key in changes(path))
+
+
+def default_of(key, settings):
+    """The default of a setting of a model or network."""
+    owner, _, name = key.rpartition(".init_args.")
+    kind = getattr(anticipate, settings[f"{owner}.class_path"])
+    return inspect.signature(kind).parameters[name].default
+
+
+def test_the_studies_are_those_of_the_papers():
+    dense = ["experts", "static_blocks", "router", "balancing", "routing_context", "denoiser"]
+    short = ["aga_attention", "aga_ema", "aga_gate", "aga_perturbation", "aga_queue", "aga_space"]
+    assert list(STUDIES) == [*dense, "forget_gate", "selection", *short]
+
+
+@each_study
+def test_a_study_lists_every_file_and_one_is_the_complete_model(study):
+    files = {path.stem: path for path in study.folder.glob("*.yaml") if path.stem != "study"}
+    assert set(files) == set(study.points)
+    assert [point for point in study.points if not changes(files[point])] == [study.default]
+
+
+@each_study
+def test_data_and_task_are_those_of_the_parent(study):
+    settings = resolve(["--config", str(study.parent)])
+    assert getattr(anticipate, settings["data.class_path"].rpartition(".")[2]).dataset == study.data
+    assert (NETWORKS[study.task] + ".class_path") in settings
+
+
+@each_point
+def test_a_point_sets_what_differs_and_nothing_else(study, path):
+    assert config_chain(path)[-2] == study.parent.resolve()
+    parent = merged(study.parent)
+    for key, value in changes(path).items():
+        assert key.startswith("model.init_args."), "a point changes the model alone"
+        before = parent[key] if key in parent else default_of(key, parent)
+        # The number of layers of another class is said even where it is that of the parent.
+        assert value != before or changes_class(path), f"{key} is what the parent has"
+
+
+@each_parent
+def test_a_profile_leaves_the_points_alone(parent):
+    """Except the number of layers, which the Transformers set again, after the profile."""
+    files = [file for study in STUDIES.values() if study.parent == parent for file in points(study)]
+    varied = {key for path in files for key in changes(path)}
+    layers = {"model.init_args.denoiser.init_args.num_layers"}
+    set_here = flatten(read(profile_of(parent))).keys()
+    assert files
+    assert not (varied - layers) & set_here
+    assert not {"run_name", "seed_everything"} & set_here
+
+
+def points(study):
+    return [study.folder / f"{point}.yaml" for point in study.points]
+
+
+@pytest.fixture(scope="module")
+def small():
+    """What the complete models are under their profiles."""
+    return {
+        parent: resolve(["--config", str(parent), "--profile", "demo"])
+        for parent in PARENTS.values()
+    }
+
+
+@each_point
+def test_the_profile_comes_between_parent_and_point(study, path, small):
+    point = resolve(["--config", str(path), "--profile=demo"])
+    assert point["run_name"] == run_name(path) == f"{study.name}/{path.stem}"
+    if not changes_class(path):
+        assert {key: point[key] for key in changes(path)} == changes(path)
+        assert set(differences(small[study.parent], point)) == {"run_name", *changes(path)}
+
+
+def test_a_transformer_takes_its_layers_from_its_file_and_its_width_from_the_profile():
+    path = STUDIES["denoiser"].folder / "transformer_18.yaml"
+    point = resolve(["--config", str(path), "--profile=demo"])
+    start = "model.init_args.denoiser."
+    assert point[f"{start}class_path"] == "anticipate.Transformer"
+    assert point[f"{start}init_args.num_layers"] == 18
+    profile = flatten(read(profile_of(STUDIES["denoiser"].parent)))
+    assert point[f"{start}init_args.d_model"] == profile[f"{start}init_args.d_model"]
+    assert f"{start}init_args.num_experts" not in point
+
+
+@pytest.fixture(scope="module")
+def data(synthetic_file, actions_file):
+    """Tiny data of both tasks."""
+    return {
+        "dense": Synthetic(str(synthetic_file), sample_rate=10, batch_size=2, eval_batch_size=2),
+        "short_term": SyntheticActions(str(actions_file), batch_size=2, eval_batch_size=2),
+    }
+
+
+def tiny_model(study, path, data):
+    """The model of a point under its profile, but narrower and quick to sample from."""
+    settings = {**merged(path, profile="demo"), **TINY[study.task]}
+    part = NETWORKS[study.task]
+    kind = getattr(anticipate, settings[f"{part}.class_path"])
+    network = {name: value for name, value in below(part, settings) if name in parameters(kind)}
+    model = getattr(anticipate, settings["model.class_path"])
+    facts = {name: getattr(data, name) for name in FROM_DATA if name in parameters(model)}
+    rest = {name: value for name, value in below("model", settings) if name in parameters(model)}
+    slot = part.rpartition(".")[2]
+    return model(**facts, **rest, **{slot: partial(kind, **network)})
+
+
+def below(part, settings):
+    start = f"{part}.init_args."
+    return [(k.removeprefix(start), v) for k, v in settings.items() if k.startswith(start)]
+
+
+def parameters(kind):
+    return inspect.signature(kind).parameters
+
+
+@each_point
+def test_every_point_trains_for_two_steps_and_forecasts(study, path, data, tmp_path):
+    data = data[study.task]
+    model = tiny_model(study, path, data)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        fast_dev_run=2,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    trainer.fit(model, data)
+    after = list(model.parameters())
+    assert not all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    data.setup("test")
+    batch = next(iter(data.test_dataloader()))
+    forecast = model.eval().forecast(batch)[0]
+    assert forecast.isfinite().all()
+    assert len(forecast) == 2  # samples of a dense model, rows of a short-term one
+
+
+STUDY = """
+title: Learning rate
+task: dense
+parent: ../mixant.yaml
+data: breakfast
+axis: learning rate
+points: ["1", "2"]
+default: "1"
+"""
+
+
+@pytest.fixture
+def write_study(tmp_path):
+    """Write a study with two points, some of its lines replaced."""
+
+    def write(**lines):
+        kept = [line for line in STUDY.splitlines() if line.partition(":")[0] not in lines]
+        added = [f"{key}: {value}" for key, value in lines.items() if value is not None]
+        folder = tmp_path / "experiments" / "mine" / "lr"
+        folder.mkdir(parents=True)
+        for point in (1, 2):
+            (folder / f"{point}.yaml").write_text("extends: ../mixant.yaml")
+        (folder / "study.yaml").write_text("\n".join([*kept, *added]))
+        return folder / "study.yaml"
+
+    return write
+
+
+def test_a_study_of_one_s_own_is_found_in_the_current_folder(write_study, tmp_path, monkeypatch):
+    write_study()
+    monkeypatch.chdir(tmp_path)
+    own = next(study for study in studies() if study.title == "Learning rate")
+    assert (own.name, own.points) == ("mine/lr", ("1", "2"))
+    assert len(studies()) == len(STUDIES) + 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({"title": None}, "no key 'title'; expected title"),
+        ({"colour": "red"}, "unknown key 'colour'"),
+        ({"default": "1"}, r"default is 1, expected str \(quote numbers\)"),
+        ({"task": "sparse"}, "task is 'sparse', expected dense or short_term"),
+        ({"points": '["1", "3"]'}, "no file 3.yaml next to it"),
+        ({"default": "'3'"}, "no file 3.yaml next to it, or no such point listed"),
+        ({"title": "[1"}, "is not valid YAML"),
+    ],
+)
+def test_mistakes_in_a_study_are_named(write_study, lines, message):
+    with pytest.raises(ConfigError, match=f"study.yaml.*{message}"):
+        read_study(write_study(**lines))

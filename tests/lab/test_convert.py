@@ -1,0 +1,143 @@
+"""`anticipate convert`: the checkpoint works in the other commands, and mistakes leave nothing."""
+
+import argparse
+import pickle
+
+import h5py
+import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
+import pytest
+import torch
+import yaml
+
+from anticipate.cli import main
+from anticipate.lab.benchmark.aga_reencoding import ReencodingAGA
+from anticipate.training.loading import load
+
+
+def reference(num_classes=120, feature_dim=2, **variant):
+    torch.manual_seed(0)
+    network = ReencodingAGA(num_classes, feature_dim, hidden_dim=32, **variant).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return network
+
+
+def convert(*words):
+    main(["convert", "aga", *map(str, words)])
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "released.pt"
+    state = {f"graph.P.{name}": value for name, value in reference().state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 7}, path)
+    return path
+
+
+def test_the_checkpoint_predicts_what_the_authors_network_does(source, tmp_path, short_term_file):
+    ckpt, data = tmp_path / "converted" / "aga.ckpt", short_term_file("ek100")
+    convert(source, "--output", ckpt, "--data", data)
+    model, module = load(ckpt)
+    assert module.path == str(data)
+    features = torch.randn(2, 5, 2)
+    torch.testing.assert_close(model.network(features), reference()(features), atol=1e-5, rtol=0)
+    predictions = tmp_path / "predictions.h5"
+    config = ["--config", str(ckpt.with_name("config.yaml")), "--ckpt_path", str(ckpt)]
+    options = [f"--run_dir={tmp_path / 'runs'}", "--trainer.enable_progress_bar=false"]
+    main(["predict", *config, *options, f"--predictions.path={predictions}"])
+    with h5py.File(predictions) as file:
+        assert file["action"].shape[1] == 120
+        assert len(file["id"]) == len(file["action"]) > 0
+
+
+def test_the_variant_is_part_of_the_settings(tmp_path):
+    source, ckpt = tmp_path / "visual.pt", tmp_path / "visual" / "aga.ckpt"
+    torch.save(reference(attention="visual", gate="scalar").state_dict(), source)
+    variant = ["--attention", "visual", "--gate", "scalar", "--queue-length", "7"]
+    convert(source, "--output", ckpt, *variant)
+    document = yaml.safe_load(ckpt.with_name("config.yaml").read_text())
+    settings = document["model"]["init_args"]["network"]["init_args"]
+    assert (settings["attention"], settings["gate"]) == ("visual", "scalar")
+    assert (settings["queue_length"], settings["num_heads"], settings["bottleneck"]) == (7, 16, 8)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "name"), [(2513, "EpicKitchens55"), (106, "EgteaGaze"), (9, "EpicKitchens100")]
+)
+def test_the_data_set_follows_from_the_number_of_actions(tmp_path, num_classes, name):
+    source, ckpt = tmp_path / "released.pt", tmp_path / "converted" / "aga.ckpt"
+    torch.save(reference(num_classes).state_dict(), source)
+    convert(source, "--output", ckpt)
+    document = yaml.safe_load(ckpt.with_name("config.yaml").read_text())
+    assert document["data"] == {"class_path": name}
+
+
+def write_damaged(path):
+    path.write_bytes(b"PK")
+
+
+def write_pickle(path):
+    path.write_bytes(pickle.dumps([1, 2]))
+
+
+def write_object(path):
+    torch.save(argparse.Namespace(x=1), path)
+
+
+def write_list(path):
+    torch.save([torch.zeros(2)], path)
+
+
+def write_incomplete(path):
+    state = reference().state_dict()
+    del state["hx_norm.g"]
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "no file"),
+        (write_damaged, "is damaged or not a checkpoint"),
+        (write_pickle, "is damaged or not a checkpoint"),
+        (write_object, "it holds objects other than tensors, which are never loaded"),
+        (write_list, "expected the state dict of an AGA"),
+        (write_incomplete, "tensor 'hx_norm.g' is missing"),
+    ],
+)
+def test_a_wrong_source_is_one_line_and_no_file(tmp_path, capsys, write, message):
+    source, output = tmp_path / "source.pt", tmp_path / "converted" / "aga.ckpt"
+    write(source)
+    with pytest.raises(SystemExit) as exit_:
+        convert(source, "--output", output)
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert message in error
+    assert str(source) in error
+    assert error.count("\n") == 1
+    assert not output.parent.exists()
+
+
+def test_nothing_is_overwritten(source, tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("mine")
+    with pytest.raises(SystemExit):
+        convert(source, "--output", tmp_path / "aga.ckpt")
+    assert "config.yaml exists already: choose an --output" in capsys.readouterr().err
+    assert (tmp_path / "config.yaml").read_text() == "mine"
+    assert not (tmp_path / "aga.ckpt").exists()
+
+
+def test_data_of_other_sizes_is_refused(tmp_path, capsys, short_term_file, synthetic_file):
+    source, output = tmp_path / "released.pt", tmp_path / "converted" / "aga.ckpt"
+    torch.save(reference(num_classes=9).state_dict(), source)
+    for data, message in (
+        (
+            short_term_file("ek100"),
+            "has 120 actions and features of width 2, the weights are for 9",
+        ),
+        (synthetic_file, "holds 'synthetic', expected one of ek100, ek55"),
+    ):
+        with pytest.raises(SystemExit):
+            convert(source, "--output", output, "--data", data)
+        assert message in capsys.readouterr().err
+        assert not output.exists()

@@ -1,0 +1,94 @@
+"""A video as a stream: what is shown is what the network says of the frames so far."""
+
+import json
+from pathlib import Path
+
+import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
+import numpy as np
+import pytest
+import torch
+
+from anticipate.cli import main
+from anticipate.datasets import SyntheticActions
+from anticipate.lab.stream import TOP, stream
+from anticipate.nn import AGA
+from anticipate.training.loading import load
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+VIDEO = "P01_000"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, actions_file):
+    """A tiny AGA after one step of training."""
+    runs = tmp_path_factory.mktemp("runs")
+    options = ["--model.network.hidden_dim=8", "--model.network.num_heads=2"]
+    options += ["--model.network.queue_length=3", "--trainer.limit_test_batches=0"]
+    options += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
+    options += ["--trainer.enable_progress_bar=false", "--short_term_results.baselines=false"]
+    options += [f"--data.path={actions_file}", f"--run_dir={runs}"]
+    main(["fit", "--config", str(EXPERIMENTS / "aga_demo.yaml"), *options])
+    return runs / "aga_demo/split_1/seed_0/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def lines(capsys, checkpoint, actions_file):
+    """Stream a video as JSON lines."""
+
+    def documents(*options):
+        capsys.readouterr()
+        files = [str(actions_file), "--ckpt", str(checkpoint)]
+        main(["stream", *files, "--video", VIDEO, "--json", *options])
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return documents
+
+
+def test_every_step_of_the_stream_is_that_of_one_pass_over_the_clip(checkpoint, lines):
+    model, data = load(checkpoint)
+    frames = np.arange(30, data.store.num_frames(VIDEO) + 1, 30)
+    features = torch.from_numpy(data.store.features_at(VIDEO, frames))
+    with torch.inference_mode():
+        probs = model.network(features.unsqueeze(0))[0].softmax(dim=1)
+    best = probs.topk(TOP)
+    streamed = lines()
+    assert [line["frame"] for line in streamed] == frames.tolist()
+    for line, actions, values in zip(streamed, best.indices, best.values, strict=True):
+        assert [top["action"] for top in line["top5"]] == [data.vocabulary[a] for a in actions]
+        found = [top["probability"] for top in line["top5"]]
+        assert found == pytest.approx(values.tolist(), rel=1e-4)
+
+
+def test_start_and_stop_bound_the_moments(lines):
+    assert [line["time"] for line in lines("--start=2.5", "--stop=5")] == [2.5, 3.5, 4.5]
+
+
+def test_steps_that_are_no_whole_number_of_frames_never_drift(actions_file):
+    data = SyntheticActions(str(actions_file), step_time=0.1, anticipation_time=1.0)
+    torch.manual_seed(0)
+    network = AGA(data.num_classes, data.feature_dim, hidden_dim=8, num_heads=2).eval()
+    moments = list(stream(network, data, VIDEO, start=0.1, stop=9.0))
+    assert [moment.frame for moment in moments] == list(range(3, 271, 3))
+
+
+def test_the_live_table_keeps_the_last_moments(capsys, checkpoint, actions_file):
+    capsys.readouterr()
+    main(["stream", str(actions_file), "--ckpt", str(checkpoint), "--video", VIDEO, "--stop=9"])
+    shown = capsys.readouterr().out
+    assert all(time in shown for time in ("6.0 s", "7.0 s", "8.0 s", "9.0 s"))
+    assert "%" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--video", "P99_1"], "no video 'P99_1'"),
+        (["--video", VIDEO, "--start", "100000"], "nothing to see in P01_000 from 100000 s"),
+        (["--video", VIDEO, "--start", "5", "--stop", "4"], "--start first"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, checkpoint, actions_file, options, message):
+    with pytest.raises(SystemExit) as exit_:
+        main(["stream", str(actions_file), "--ckpt", str(checkpoint), *options])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err

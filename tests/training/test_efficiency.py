@@ -1,0 +1,73 @@
+"""What a test costs, and the file that its results are written to."""
+
+import json
+from types import SimpleNamespace
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from anticipate import __version__
+from anticipate.training.callbacks import efficiency as module
+from anticipate.training.callbacks.efficiency import Efficiency, efficiency
+from anticipate.training.callbacks.metrics_file import write_metrics
+from anticipate.types import DenseForecast
+
+
+class Model(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 4)
+
+
+def make_trainer(*callbacks):
+    return pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=list(callbacks)
+    )
+
+
+def measure(monkeypatch, durations, rows, outputs):
+    """Run test batches of these lengths in seconds past the callback."""
+    clock = iter([moment for d in durations for moment in (10.0, 10.0 + d)])
+    monkeypatch.setattr(module, "_now", lambda device: next(clock))
+    callback, model = Efficiency(), Model()
+    trainer = make_trainer(callback)
+    callback.on_test_start(trainer, model)
+    for number, size in enumerate(rows):
+        batch = SimpleNamespace(video_ids=("v",) * size)
+        callback.on_test_batch_start(trainer, model, batch, number)
+        callback.on_test_batch_end(trainer, model, outputs, batch, number)
+    return efficiency(trainer, model)
+
+
+def test_the_first_batch_does_not_count_and_long_batches_weigh_more(monkeypatch):
+    forecast = DenseForecast(preds=torch.zeros(7, 2, 5, dtype=torch.int64))
+    summary = measure(monkeypatch, (100.0, 4.0, 2.0), (2, 2, 1), {"forecast": forecast})
+    assert summary["seconds_per_video"] == pytest.approx((4.0 + 2.0) / 3)
+    assert summary["num_samples"] == 7
+    assert summary["parameters"] == 3 * 4 + 4
+    assert summary["peak_memory_bytes"] is None or summary["peak_memory_bytes"] > 2**20
+
+
+def test_a_single_batch_counts(monkeypatch):
+    assert measure(monkeypatch, (3.0,), (2,), None)["seconds_per_video"] == pytest.approx(1.5)
+
+
+def test_without_batches_or_callback_nothing_is_made_up(monkeypatch):
+    assert measure(monkeypatch, (), (), None)["seconds_per_video"] is None
+    assert efficiency(make_trainer(), Model()) is None
+
+
+def test_the_file_is_json_with_its_version_and_null_for_what_is_not_measured(tmp_path):
+    path = write_metrics(tmp_path / "run", {"kind": "dense", "scores": {"m": float("nan")}})
+    expected = {"version": __version__, "kind": "dense", "scores": {"m": None}}
+    assert json.loads(path.read_text()) == expected
+    assert [file.name for file in path.parent.iterdir()] == ["metrics.json"]
+
+
+def test_a_document_that_cannot_be_written_leaves_the_old_file(tmp_path):
+    path = write_metrics(tmp_path, {"kind": "dense"})
+    before = path.read_text()
+    with pytest.raises(TypeError):
+        write_metrics(tmp_path, {"kind": object()})
+    assert path.read_text() == before
