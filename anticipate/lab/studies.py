@@ -94,7 +94,7 @@ def read_study(path: Path) -> Study:
         folder=path.parent,
         **{
             **content,
-            "parent": path.parent / content["parent"],
+            "parent": (path.parent / content["parent"]).resolve(),
             "points": points,
             "claims": tuple(content["claims"]),
             "usage": tuple(map(str, content["usage"])),

@@ -51,7 +51,9 @@ class S6Plus(nn.Module):
     ) -> None:
         super().__init__()
         self.reverse = reverse
-        self.scan = partial(selective_scan, backend=network_backend(scan_backend))
+        self.scan: Callable[..., Tensor] = partial(
+            selective_scan, backend=network_backend(scan_backend)
+        )
         self.sizes = (dt_rank, d_state, d_state)
         bound = d_conv**-0.5
         self.conv_weight = nn.Parameter(torch.empty(d_inner, d_conv).uniform_(-bound, bound))

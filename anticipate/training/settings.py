@@ -211,9 +211,11 @@ def explain(message: str, options: Iterable[str], classes: Sequence[str]) -> str
     """
     place = ".".join(_KEY.findall(message))
     if unknown := _UNKNOWN_OPTION.search(message):
-        name = unknown[1] or unknown[2]
+        name = unknown[1] or ".".join(filter(None, unknown.groups()))
         return f"no setting '{name}'{_near(name, list(options))}"
     if unknown := _UNKNOWN_ARGUMENT.search(message):
+        if not place:
+            return f"no setting '{unknown[1]}'{_near(unknown[1], list(options))}"
         known = [name for path in _CLASS.findall(message) for name in _arguments(path)]
         return f"{place} has no setting '{unknown[1]}'{_near(unknown[1], known)}"
     if unknown := _UNKNOWN_CLASS.search(message):
@@ -304,7 +306,9 @@ def _current_words(words: Sequence[str]) -> Iterator[str]:
 CHATTER = ("Union subtypes", "Subtypes:", "Errors:", "<class 'NoneType'>", "Given value")
 """Lines of jsonargparse's messages that tell its own workings instead of the mistake."""
 
-_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: --([^\s=]+)|not accept option '(.+?)'")
+_UNKNOWN_OPTION = re.compile(
+    r"unrecognized arguments: --([^\s=]+)|(?:Group '(.+?)' )?does not accept option '(.+?)'"
+)
 _UNKNOWN_ARGUMENT = re.compile(r"Option '(.+?)' is not accepted")
 _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _KEY = re.compile(r'Parser key "(.+?)"')

@@ -135,7 +135,7 @@ def test_data_of_other_sizes_is_refused(tmp_path, capsys, short_term_file, synth
             short_term_file("ek100"),
             "has 120 actions and features of width 2, the weights are for 9",
         ),
-        (synthetic_file, "holds 'synthetic', expected one of ek100, ek55"),
+        (synthetic_file, "holds 'synthetic', expected one of egtea, ek100, ek55"),
     ):
         with pytest.raises(SystemExit):
             convert(source, "--output", output, "--data", data)

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,7 +21,8 @@ from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.nn.scan.inputs import ScanInputs
 
-AUTO, REFERENCE = "auto", "reference"
+AUTO: Final = "auto"
+REFERENCE: Final = "reference"
 """The best backend for a device; the one that runs everything."""
 
 VARIABLE = "ANTICIPATE_SCAN_BACKEND"
