@@ -4,7 +4,5 @@ Every function has a plain PyTorch form, which other devices and float64 run and
 the function means, and a compiled form for the CPU.
 """
 
-from anticipate.nn.fused.conv import causal_conv_silu
-from anticipate.nn.fused.gate import gated_sum
-
-__all__ = ["causal_conv_silu", "gated_sum"]
+from anticipate.nn.fused.conv import causal_conv_silu as causal_conv_silu
+from anticipate.nn.fused.gate import gated_sum as gated_sum
