@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anticipate.catalog import data_sets
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.datasets.file.short_term_file import FeatureFormat, ShortTermWriter
 from anticipate.datasets.prepare import main
@@ -29,10 +30,6 @@ def actions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = ["--videos", "20", "--segments", "12", "--feature-dim", "8"]
     main(["prepare", "synthetic_actions", "--output", str(path), *sizes])
     return path
-
-
-LABEL_SPACES = {"ek100": (97, 300), "ek55": (125, 352), "egtea": (19, 51)}
-"""Number of verbs and nouns of the short-term data sets."""
 
 
 def _segments(prefix: str, num_rows: int, actions: np.ndarray, pairs: np.ndarray) -> SegmentTable:
@@ -59,7 +56,8 @@ def short_term_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
     @cache
     def write(dataset: str) -> Path:
         random = np.random.default_rng(0)
-        num_verbs, num_nouns = LABEL_SPACES[dataset]
+        about = data_sets()[dataset]
+        num_verbs, num_nouns = about.fact("num_verbs"), about.fact("num_nouns")
         verbs, nouns = np.arange(120) % (num_verbs - 3), np.arange(120) % (num_nouns - 7)
         pairs = np.stack([verbs, nouns], axis=1)
         names = tuple(
@@ -67,8 +65,8 @@ def short_term_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
             for kind, size in (("act", 120), ("verb", num_verbs), ("noun", num_nouns))
         )
         splits = {}
-        for k in ("1", "2", "3")[: 3 if dataset == "egtea" else 1]:
-            first, last = ("1", "9") if dataset == "ek55" else (f"v{k}_", "t_")
+        for k in ("1", "2", "3")[: 3 if about.fact("several_splits") else 1]:
+            first, last = ("1", "9") if about.fact("numbered_ids") else (f"v{k}_", "t_")
             drawn = random.integers(120, size=60)
             splits[k] = {
                 "train": _segments(f"{first}000", 5, drawn[:5], pairs),

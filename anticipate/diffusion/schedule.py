@@ -20,6 +20,19 @@ Sampler = Literal["ddim", "dpmsolver++", "unipc"]
 Spacing = Literal["leading", "trailing"]
 
 
+_SECOND_ORDER = {"solver_order": 2, "lower_order_final": True, "final_sigmas_type": "zero"}
+
+SOLVERS: dict[Sampler, tuple[Any, dict[str, Any]]] = {
+    "ddim": (DDIMScheduler, {"set_alpha_to_one": True, "clip_sample": False}),
+    "dpmsolver++": (
+        DPMSolverMultistepScheduler,
+        {"algorithm_type": "dpmsolver++", **_SECOND_ORDER},
+    ),
+    "unipc": (UniPCMultistepScheduler, {"predict_x0": True, **_SECOND_ORDER}),
+}
+"""Class of diffusers and its own arguments, by sampler."""
+
+
 def make_scheduler(
     sampler: Sampler,
     num_train_timesteps: int,
@@ -51,25 +64,8 @@ def make_scheduler(
         "timestep_spacing": timestep_spacing,
         "steps_offset": 0,
     }
-    scheduler: Any
-    if sampler == "ddim":
-        scheduler = DDIMScheduler(**common, set_alpha_to_one=True, clip_sample=False)
-    elif sampler == "dpmsolver++":
-        scheduler = DPMSolverMultistepScheduler(
-            **common,
-            algorithm_type="dpmsolver++",
-            solver_order=2,
-            lower_order_final=True,
-            final_sigmas_type="zero",
-        )
-    else:
-        scheduler = UniPCMultistepScheduler(
-            **common,
-            solver_order=2,
-            lower_order_final=True,
-            predict_x0=True,
-            final_sigmas_type="zero",
-        )
+    solver, options = SOLVERS[sampler]
+    scheduler: Any = solver(**common, **options)
     scheduler.set_timesteps(num_inference_steps)
     return scheduler
 

@@ -13,7 +13,7 @@ from anticipate.nn.block import BlockReading, DenoisingBlock, RoutingContext
 from anticipate.nn.forget_gate import ForgetGate, MLPForgetGate, QueryKeyForgetGate
 from anticipate.nn.mamba import BidirectionalMamba
 from anticipate.nn.mixture import ForgetGateBank, Router, Selection
-from anticipate.nn.scan.backends import AUTO, ScanBackend
+from anticipate.nn.scan.backends import AUTO
 from anticipate.nn.stack import BlockStack
 
 __all__ = ["MixANT"]
@@ -53,8 +53,9 @@ class MixANT(BlockStack):
         dropout: Dropout in the blocks; the public code of the predecessors lists it but never
             applies it.
         channel_dropout: Dropout of whole class channels of x_t; likewise.
-        scan_backend: What runs the scans: `auto` is the best for the device. One that is missing
-            or unable gives way to it, with a notice; the variable ANTICIPATE_SCAN_BACKEND wins.
+        scan_backend: What runs the scans: `auto` (the best for the device), `reference`, `cpu`,
+            `triton` or `mamba_ssm`; one that is missing or unable gives way to auto, with a notice.
+            The variable ANTICIPATE_SCAN_BACKEND wins.
 
     Raises:
         ConfigError: For sizes that do not fit together.
@@ -81,7 +82,7 @@ class MixANT(BlockStack):
         self_conditioning: bool = True,
         dropout: float = 0.0,
         channel_dropout: float = 0.0,
-        scan_backend: ScanBackend = AUTO,
+        scan_backend: str = AUTO,
     ) -> None:
         if num_experts < 1:
             raise ConfigError(f"num_experts must be at least 1, got {num_experts}")

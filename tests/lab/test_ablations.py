@@ -82,10 +82,11 @@ def default_of(key, settings):
     return inspect.signature(kind).parameters[name].default
 
 
-def test_the_studies_are_those_of_the_papers():
+def test_the_studies_of_the_papers_are_there_in_their_order():
     dense = ["experts", "static_blocks", "router", "balancing", "routing_context", "denoiser"]
     short = ["aga_attention", "aga_ema", "aga_gate", "aga_perturbation", "aga_queue", "aga_space"]
-    assert list(STUDIES) == [*dense, "forget_gate", "selection", *short]
+    papers = [*dense, "forget_gate", "selection", *short]
+    assert [name for name in STUDIES if name in papers] == papers
 
 
 @each_study

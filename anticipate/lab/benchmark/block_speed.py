@@ -11,7 +11,6 @@ from anticipate.lab.benchmark.speed_table import Group, Report
 from anticipate.lab.benchmark.timing import compare, without_result
 from anticipate.nn.mixant import MixANT
 from anticipate.nn.mixture import Router
-from anticipate.nn.scan.backends import ScanBackend
 from anticipate.nn.time_embedding import FiLM, TimeEmbedding
 
 PER_VIDEO = (Router, FiLM, TimeEmbedding)
@@ -54,7 +53,7 @@ def products(network: MixANT, batch: int, tokens: int, repeats: int) -> Group:
 
 def scans(quick: bool, batch: int, tokens: int, repeats: int) -> Group:
     """Compare a step with the same network on the reference scan."""
-    names: dict[str, ScanBackend] = {"anticipate": "auto", "on the reference scan": "reference"}
+    names = {"anticipate": "auto", "on the reference scan": "reference"}
     networks = {name: make_network(quick, scan_backend=one) for name, one in names.items()}
     candidates = {
         name: denoising_step(network, make_inputs(network, batch, tokens))

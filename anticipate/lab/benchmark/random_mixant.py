@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from anticipate.nn.mamba import S6Plus
 from anticipate.nn.mixant import MixANT
-from anticipate.nn.scan.backends import ScanBackend
 from anticipate.nn.scan.inputs import ScanInputs
 
 NUM_CLASSES, FEATURE_DIM = 48, 2048
@@ -27,7 +26,7 @@ class Inputs(NamedTuple):
     valid: Bool[Tensor, "batch tokens"]
 
 
-def make_network(quick: bool, num_experts: int = 5, scan_backend: ScanBackend = "auto") -> MixANT:
+def make_network(quick: bool, num_experts: int = 5, scan_backend: str = "auto") -> MixANT:
     """Return MixANT with 15 blocks, or with 2 narrow ones."""
     torch.manual_seed(0)
     settings: dict[str, Any] = {"num_experts": num_experts, "scan_backend": scan_backend}

@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from anticipate.console import notice
-from anticipate.diffusion.schedule import Sampler, Spacing
+from anticipate.diffusion.schedule import SOLVERS, Sampler, Spacing
 from anticipate.horizons import ratio_name
 from anticipate.models import DiffusionAnticipator
 from anticipate.protocol.dense_scores import DenseScores
 from anticipate.types import DenseBatch
 
 STUDIED = ("mean_moc", "top1_moc")
-SAMPLERS: tuple[Sampler, ...] = ("ddim", "dpmsolver++", "unipc")
+SAMPLERS = tuple(SOLVERS)
 SPACINGS: tuple[Spacing, ...] = ("leading", "trailing")
 
 CRITERION = (

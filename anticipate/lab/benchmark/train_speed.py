@@ -12,7 +12,6 @@ from anticipate.lab.benchmark.random_mixant import make_inputs, make_network, sc
 from anticipate.lab.benchmark.speed_table import MIB, Group, Report
 from anticipate.lab.benchmark.timing import compare, without_result
 from anticipate.nn.mixture import load_balancing_loss
-from anticipate.nn.scan.backends import ScanBackend
 from anticipate.nn.scan.inputs import ScanInputs
 
 BALANCING = 0.1
@@ -65,7 +64,7 @@ def training_step(
     batch: int,
     tokens: int,
     scan: Callable[[ScanInputs], Tensor] | None = None,
-    scan_backend: ScanBackend = "auto",
+    scan_backend: str = "auto",
 ) -> Callable[[], Tensor]:
     """Return forward, loss, backward and the step of the optimizer as a function.
 

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, Protocol, cast, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,8 +21,7 @@ from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.nn.scan.inputs import ScanInputs
 
-AUTO: Final = "auto"
-REFERENCE: Final = "reference"
+AUTO, REFERENCE = "auto", "reference"
 """The best backend for a device; the one that runs everything."""
 
 VARIABLE = "ANTICIPATE_SCAN_BACKEND"
@@ -30,8 +29,6 @@ VARIABLE = "ANTICIPATE_SCAN_BACKEND"
 
 ELSE = "|"
 """Between names of backends: the first one that is there and able runs."""
-
-ScanBackend = Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
 
 logger = logging.getLogger(__name__)
 
