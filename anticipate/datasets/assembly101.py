@@ -1,11 +1,9 @@
 """Assembly101 with coarse labels: people take toy vehicles apart and build them.
 
-Sener et al., CVPR 2022. The release consists of
-
-`actions.csv` (202 coarse actions), `train.csv` and `val.csv` (one row per sequence and view),
-`coarse_labels/{assembly,disassembly}_<sequence>.txt` (start, end, action; TAB separated, ends
-exclusive) and the TSM features, as the official LMDB per view (`features/<view>/`) or as arrays
-(`features/<sequence>/<view>/features.npy`).
+Sener et al., CVPR 2022. The release consists of `actions.csv` (202 coarse actions), `train.csv` and
+`val.csv` (one row per sequence and view), `coarse_labels/{assembly,disassembly}_<sequence>.txt`
+(start, end, action; TAB separated, ends exclusive) and the TSM features, as the official LMDB per
+view (`features/<view>/`) or as arrays (`features/<sequence>/<view>/features.npy`).
 
 The timeline of a video starts at the first label. Label frame n is image n of the LMDBs, whose
 images count from 1 (image 1 serves frame 0), and column n of the arrays, as the public loaders
@@ -29,7 +27,6 @@ from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.datasets.release.arrays import ArrayFeatures, ArrayFile, ArraySlice, array_file
 from anticipate.datasets.release.databases import database_state, decode_row, reading
 from anticipate.datasets.release.mstcn import tell_mended
-from anticipate.datasets.release.options import add_dense_options
 from anticipate.datasets.release.releases import DenseRelease, FeatureSource, LabelledVideo
 from anticipate.datasets.release.synthesis import synthesized
 from anticipate.datasets.release.text_files import check_unique, read_lines
@@ -79,11 +76,6 @@ class Assembly101(DenseDataModule):
             video_id: Video of Assembly101: `(dis)assembly_RECORDING_VIEW`.
         """
         return _ACTIVITY_AND_VIEW.sub("", video_id)
-
-    @classmethod
-    def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
-        """Declare where the release and its features lie."""
-        add_dense_options(parser)
 
     @classmethod
     def read_release(cls, options: argparse.Namespace) -> tuple[DenseRelease, FeatureSource]:

@@ -21,7 +21,6 @@ from anticipate.datasets.release.releases import (
 )
 from anticipate.datasets.release.rulstm import (
     COLUMNS,
-    add_short_term_options,
     find_features,
     name_classes,
     read_fields,
@@ -66,7 +65,7 @@ class EgteaGaze(ShortTermDataModule):
     @classmethod
     def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
         """Declare where the release lies, its features and whether to take one split only."""
-        add_short_term_options(parser)
+        super().add_release_options(parser)
         parser.add_argument(
             "--split",
             choices=list(cls.num_segments),

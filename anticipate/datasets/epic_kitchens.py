@@ -20,7 +20,6 @@ from anticipate.datasets.release.releases import (
     labelled_videos,
 )
 from anticipate.datasets.release.rulstm import (
-    add_short_term_options,
     find_features,
     name_classes,
     read_records,
@@ -58,11 +57,6 @@ class EpicKitchens(ShortTermDataModule):
     """File name of each subset of validation rows; without any there are many-shot classes."""
     numbered_ids: ClassVar[bool]
     """Whether segment ids are numbers."""
-
-    @classmethod
-    def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
-        """Declare where the release and its features lie."""
-        add_short_term_options(parser)
 
     @classmethod
     def read_release(cls, options: argparse.Namespace) -> tuple[ShortTermRelease, FeatureSource]:

@@ -5,7 +5,6 @@ from typing import Any
 
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.datasets.release import mstcn
-from anticipate.datasets.release.options import add_dense_options
 from anticipate.datasets.release.releases import DenseRelease, FeatureSource
 
 __all__ = ["Salads50"]
@@ -56,11 +55,6 @@ class Salads50(DenseDataModule):
             video_id: Video of 50Salads.
         """
         return "salad"
-
-    @classmethod
-    def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
-        """Declare where the release and its features lie."""
-        add_dense_options(parser)
 
     @classmethod
     def read_release(cls, options: argparse.Namespace) -> tuple[DenseRelease, FeatureSource]:

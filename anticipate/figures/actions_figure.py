@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from anticipate.figures.timeline_figure import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, new_figure
+from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, new_figure
 
 MODEL_COLOR, DATA_COLOR = "#1f5f99", "#d9a441"
 """What the network says, and what the data says."""
@@ -22,7 +22,7 @@ CELL_INCHES, NAME_INCHES = 0.082, 1.15
 NAME_SIZE = 5.0
 
 
-def predecessor_bars(
+def predecessors_figure(
     candidates: Sequence[str],
     attention: Float[np.ndarray, " candidates"],
     frequency: Float[np.ndarray, " candidates"] | None,
@@ -66,7 +66,7 @@ def predecessor_bars(
     return figure
 
 
-def action_matrices(
+def matrices_figure(
     panels: Mapping[str, Float[np.ndarray, "actions actions"]],
     actions: Sequence[str],
     title: str,

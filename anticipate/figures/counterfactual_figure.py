@@ -8,14 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anticipate.figures.timeline_figure import (
-    FAINT_INK,
-    INK,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    WIDTH,
-    new_figure,
-)
+from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, WIDTH, new_figure
 
 Ranking = Sequence[tuple[str, float]]
 """Names and probabilities of the likeliest actions, likeliest first."""
@@ -37,7 +30,7 @@ class StepChange(NamedTuple):
     after: Ranking
 
 
-def counterfactual_picture(
+def counterfactual_figure(
     times: Float[np.ndarray, " steps"],
     kl: Float[np.ndarray, " steps"],
     shown: Sequence[int],

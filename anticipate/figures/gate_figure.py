@@ -7,14 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anticipate.figures.timeline_figure import (
-    FAINT_INK,
-    INK,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    WIDTH,
-    new_figure,
-)
+from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, WIDTH, new_figure
 
 LINE_COLOR, BOUNDARY_COLOR = "#1f5f99", "#b5b5b0"
 HEIGHTS = (1.7, 0.75)
@@ -25,7 +18,7 @@ SHORT_NAME_SHARE = 0.015
 """Actions shorter than this share of the picture have no room for a name."""
 
 
-def gate_picture(
+def gate_figure(
     times: Float[np.ndarray, " steps"],
     mean: Float[np.ndarray, " steps"],
     quantiles: Float[np.ndarray, "steps quantiles"],

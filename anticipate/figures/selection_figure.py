@@ -5,13 +5,13 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from anticipate.figures.palette import class_colors
-from anticipate.figures.timeline_figure import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, new_figure
+from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, new_figure
 
 SIZE = (6.0, 3.9)
 """Inches, legend included."""
 
 
-def selection_map(
+def selection_figure(
     plane: Float[np.ndarray, "videos 2"], activities: list[str], title: str, note: str = ""
 ) -> Figure:
     """Draw a point per video.

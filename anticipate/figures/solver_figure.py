@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from anticipate.figures.timeline_figure import (
+from anticipate.figures.style import (
     DPI,
     FAINT_INK,
     INK,
@@ -39,7 +39,7 @@ class Curve(NamedTuple):
     """Mean MoC and Top-1 MoC, percent."""
 
 
-def solver_curves(
+def solver_figure(
     curves: Mapping[str, Curve],
     protocol: Float[np.ndarray, " 2"],
     noise: Float[np.ndarray, " 2"],

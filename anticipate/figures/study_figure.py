@@ -9,14 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from anticipate.figures.noise import Series, summarize
-from anticipate.figures.timeline_figure import (
-    FAINT_INK,
-    INK,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    WIDTH,
-    new_figure,
-)
+from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, WIDTH, new_figure
 
 BLUE, GREY, GRID = "#1f5f99", "#8a8f98", "#e6e8eb"
 """Colours of the complete model, of the other settings and of the lines behind them."""

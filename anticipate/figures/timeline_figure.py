@@ -1,8 +1,4 @@
-"""Figures from plain arrays: timelines of forecasts and the use of experts.
-
-Every function returns a `matplotlib.figure.Figure` that nothing else refers to: no window, no
-pyplot and no setting of matplotlib is touched, so figures can be drawn in any process and thread.
-"""
+"""Label sequences of one video as bars below each other (MixANT Fig. 11 to 13)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,23 +6,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from anticipate.figures.palette import class_colors
+from anticipate.figures.style import (
+    FAINT_INK,
+    INK,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    WIDTH,
+    new_figure,
+    text_inches,
+)
 from anticipate.segments import Segments
-
-DPI = 150
-WIDTH = 7.2
-"""Inches: the text width of a two-column paper."""
-
-TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 9.5, 8.0, 7.0
-INK, FAINT_INK, NOTE_INK = "#222222", "#6b6b6b", "#b3261e"
-"""Colours of text, of what frames the data, and of the note, which must not be overlooked."""
 
 ROW_INCHES, LINE_INCHES = 0.3, 0.17
 """Height of a row of a timeline and of a line of its legend."""
@@ -41,11 +35,8 @@ COLUMN_INCHES, MAX_COLUMNS = 0.36, 8
 TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 MAX_TICKS = 9
 
-USAGE_COLORS = LinearSegmentedColormap.from_list("usage", ["#b5651d", "#f7f7f5", "#1f5f99"])
-"""Less than an equal share, exactly that, more."""
 
-
-def timeline(
+def timeline_figure(
     rows: Mapping[str, Integer[np.ndarray, "_"]],
     observed_frames: int,
     classes: tuple[str, ...],
@@ -83,62 +74,9 @@ def timeline(
     return figure
 
 
-def expert_usage(
-    usage: Float[np.ndarray, "blocks routers experts"], title: str, note: str = ""
-) -> Figure:
-    """Draw how often each expert is chosen in each mixture block, beside the equal share 1/E.
-
-    Args:
-        usage: Share of the choices, 0 to 1; sums to 1 over the experts. Two routers (one per scan
-            direction) get a panel each.
-        title: What is shown.
-        note: Caveat to print in the corner.
-    """
-    num_blocks, num_routers, num_experts = usage.shape
-    size = (1.6 + 0.48 * num_experts * num_routers, 1.15 + 0.22 * num_blocks)
-    figure = new_figure((max(size[0], 3.5), size[1]), title, note)
-    panels = figure.subplots(1, num_routers, sharey=True, squeeze=False)[0]
-    images = [_draw_usage(panel, usage[:, router]) for router, panel in enumerate(panels)]
-    panels[0].set_ylabel("mixture block", fontsize=TEXT_SIZE, color=INK)
-    if num_routers > 1:
-        for panel, direction in zip(panels, ("forward scan", "backward scan"), strict=True):
-            panel.set_title(direction, fontsize=TEXT_SIZE, color=INK)
-    bar = figure.colorbar(images[0], ax=panels, fraction=0.08, aspect=25, pad=0.03)
-    bar.set_ticks(
-        [0.0, 1 / num_experts, 1.0], labels=["0 %", f"1/E = {100 / num_experts:.3g} %", "100 %"]
-    )
-    bar.ax.tick_params(labelsize=SMALL_SIZE, labelcolor=FAINT_INK, length=0)
-    bar.outline.set_visible(False)
-    return figure
-
-
-def new_figure(size: tuple[float, float], title: str, note: str) -> Figure:
-    """Return an empty figure with its title, shrunk to its width, and its note in the corner.
-
-    Args:
-        size: Width and height in inches.
-        title: What is shown.
-        note: Caveat; may be empty.
-    """
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
-    room = size[0] - 0.3 - _text_inches(note, TEXT_SIZE)
-    shrink = min(1.0, room / max(_text_inches(title, TITLE_SIZE), 0.01))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE_SIZE * shrink, color=INK)
-    if note:
-        figure.text(
-            0.99, 0.985, note, ha="right", va="top", fontsize=TEXT_SIZE, color=NOTE_INK, gid="note"
-        )
-    return figure
-
-
-def _text_inches(text: str, size: float) -> float:
-    """Return the width of a text, with room for hinting, which widens small letters."""
-    return 1.08 * float(TextPath((0, 0), text, size=size).get_extents().width) / 72 if text else 0.0
-
-
 def _legend_columns(names: list[str]) -> int:
     """Return into how many columns, filled one after the other, the names fit side by side."""
-    widths = np.array([_text_inches(name, TEXT_SIZE) for name in names])
+    widths = np.array([text_inches(name, TEXT_SIZE) for name in names])
     for columns in range(min(len(names), MAX_COLUMNS), 1, -1):
         parts = np.array_split(widths, columns)
         if columns * COLUMN_INCHES + sum(part.max() for part in parts) < WIDTH:
@@ -238,20 +176,3 @@ def _dress_timeline(axes: Axes, names: list[str], seconds: float) -> None:
 def _minutes(seconds: float, _: int | None = None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
-
-
-def _draw_usage(axes: Axes, usage: Float[np.ndarray, "blocks experts"]) -> AxesImage:
-    num_blocks, num_experts = usage.shape
-    norm = TwoSlopeNorm(vcenter=1 / num_experts, vmin=0.0, vmax=1.0)
-    image = axes.imshow(usage, cmap=USAGE_COLORS, norm=norm, aspect="auto")
-    for block, expert in np.ndindex(usage.shape):
-        share = usage[block, expert]
-        ink = "white" if abs(norm(share) - 0.5) > 0.3 else INK
-        label = f"{100 * share:.0f}"
-        axes.text(expert, block, label, ha="center", va="center", size=SMALL_SIZE, color=ink)
-    axes.set_xticks(range(num_experts), [str(expert + 1) for expert in range(num_experts)])
-    axes.set_yticks(range(num_blocks), [str(block + 1) for block in range(num_blocks)])
-    axes.set_xlabel("expert", fontsize=TEXT_SIZE, color=INK)
-    axes.tick_params(length=0, labelsize=SMALL_SIZE, labelcolor=FAINT_INK)
-    axes.spines[:].set_visible(False)
-    return image

@@ -1,4 +1,4 @@
-"""The baseline without a model: whatever was seen last goes on to the end."""
+"""Baselines of dense anticipation: the repeated label, and tri-grams of the transcripts."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The baseline that has seen no video: every action as often as in training."""
+"""Baselines of short-term anticipation: how frequent actions are, and which one began last."""
 
 from collections.abc import Sequence
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from anticipate.figures.actions_figure import action_matrices, predecessor_bars
+from anticipate.figures.actions_figure import matrices_figure, predecessors_figure
 from anticipate.figures.counterfactual_figure import (
     ENTERED_COLOR,
     KEPT_COLOR,
     LEFT_COLOR,
     SHOWN_COLOR,
     StepChange,
-    counterfactual_picture,
+    counterfactual_figure,
 )
-from anticipate.figures.gate_figure import gate_picture
+from anticipate.figures.gate_figure import gate_figure
 
 
 def colors(axes):
@@ -22,19 +22,19 @@ def colors(axes):
 
 def test_bars_are_ordered_by_attention():
     attention, frequency = np.array([0.2, 0.5, 0.3]), np.array([0.6, 0.4, 0.0])
-    (axes,) = predecessor_bars(("a", "b", "c"), attention, frequency, "title").axes
+    (axes,) = predecessors_figure(("a", "b", "c"), attention, frequency, "title").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c", "a"]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([50, 30, 20, 40, 0, 60])
 
 
 def test_bars_without_a_frequency_are_those_of_the_network_alone():
-    (axes,) = predecessor_bars(("a", "b"), np.array([0.2, 0.8]), None, "title").axes
+    (axes,) = predecessors_figure(("a", "b"), np.array([0.2, 0.8]), None, "title").axes
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([80, 20])
 
 
 def test_each_matrix_has_a_panel_with_the_names_of_the_actions():
     panels = {"one": np.eye(3), "two": np.full((3, 3), 1 / 3)}
-    first, second, *_ = action_matrices(panels, ("a", "b", "c"), "title").axes
+    first, second, *_ = matrices_figure(panels, ("a", "b", "c"), "title").axes
     for axes, (name, shares) in zip((first, second), panels.items(), strict=True):
         assert axes.get_title() == name
         np.testing.assert_array_equal(axes.images[0].get_array(), shares)
@@ -43,7 +43,7 @@ def test_each_matrix_has_a_panel_with_the_names_of_the_actions():
 
 def test_changed_entries_stand_out():
     before, after = [("a", 0.6), ("b", 0.4)], [("c", 0.7), ("a", 0.3)]
-    figure = counterfactual_picture(
+    figure = counterfactual_figure(
         np.array([-3.0, -2.0]),
         np.array([0.1, 0.9]),
         [1],
@@ -64,7 +64,7 @@ def test_changed_entries_stand_out():
 def test_actions_too_short_for_a_name_are_drawn_all_the_same():
     times, quantiles = np.arange(5.0), np.tile(np.linspace(0.3, 0.7, 5), (5, 1))
     actions = [("take pan", -1.0, 2.0), ("put pan", 3.0, 3.01)]
-    curve, strip = gate_picture(times, quantiles[:, 2], quantiles, actions, "title").axes
+    curve, strip = gate_figure(times, quantiles[:, 2], quantiles, actions, "title").axes
     np.testing.assert_array_equal(curve.lines[0].get_ydata(), quantiles[:, 2])
     assert len(strip.collections) == 2
     (name,) = strip.texts
@@ -74,5 +74,5 @@ def test_actions_too_short_for_a_name_are_drawn_all_the_same():
 
 def test_a_gate_with_one_weight_has_no_bands_to_explain():
     times, weight = np.arange(3.0), np.array([0.2, 0.4, 0.9])
-    curve, _ = gate_picture(times, weight, np.tile(weight[:, None], 5), [], "title").axes
+    curve, _ = gate_figure(times, weight, np.tile(weight[:, None], 5), [], "title").axes
     assert curve.get_title(loc="right") == ""

@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 
 from anticipate.figures.palette import class_colors
-from anticipate.figures.timeline_figure import expert_usage, timeline
+from anticipate.figures.timeline_figure import timeline_figure
+from anticipate.figures.usage_figure import usage_figure
 
 CLASSES = ("SIL", *(f"do_thing_{number}" for number in range(1, 48)))
 TRUTH = np.repeat([0, 3, 5, 3], [10, 20, 30, 40])
@@ -20,7 +21,7 @@ ROWS = {
 
 
 def draw(rows=ROWS, title="video", note="", observed_frames=20, fps=10):
-    figure = timeline(rows, observed_frames, CLASSES, fps, title, note)
+    figure = timeline_figure(rows, observed_frames, CLASSES, fps, title, note)
     FigureCanvasAgg(figure).draw()
     return figure
 
@@ -119,7 +120,7 @@ def test_without_a_caveat_there_is_no_note():
 
 def test_usage_shows_each_share_and_the_equal_one():
     usage = np.array([[[0.5, 0.25, 0.25, 0.0]], [[1.0, 0.0, 0.0, 0.0]]])
-    figure = expert_usage(usage, "usage", "synthetic features")
+    figure = usage_figure(usage, "usage", "synthetic features")
     panel, bar = figure.axes
     assert [t.get_text() for t in panel.texts] == ["50", "25", "25", "0", "100", "0", "0", "0"]
     np.testing.assert_array_equal(panel.images[0].get_array(), usage[:, 0])
@@ -130,7 +131,7 @@ def test_usage_shows_each_share_and_the_equal_one():
 
 def test_independent_routers_get_a_panel_each():
     usage = np.random.default_rng(0).dirichlet(np.ones(5), size=(12, 2))
-    figure = expert_usage(usage, "usage")
+    figure = usage_figure(usage, "usage")
     panels = figure.axes[:2]
     assert [panel.get_title() for panel in panels] == ["forward scan", "backward scan"]
     for router, panel in enumerate(panels):

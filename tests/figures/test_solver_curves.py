@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from anticipate.figures.solver_figure import Curve, solver_curves
+from anticipate.figures.solver_figure import Curve, solver_figure
 
 CURVES = {
     "ddim": Curve(np.array([2, 10, 50]), np.array([[30.0, 50.0], [31.0, 52.0], [32.0, 53.0]])),
@@ -14,7 +14,7 @@ CURVES = {
 
 
 def draw(note=""):
-    figure = solver_curves(CURVES, np.array([32.0, 53.0]), np.array([0.5, 2.0]), "title", note)
+    figure = solver_figure(CURVES, np.array([32.0, 53.0]), np.array([0.5, 2.0]), "title", note)
     FigureCanvasAgg(figure).draw()
     return figure
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anticipate.figures.selection_figure import selection_map
+from anticipate.figures.selection_figure import selection_figure
 from anticipate.figures.study_figure import BLUE, Panel, study_figure
 
 
@@ -52,7 +52,7 @@ def test_every_run_and_its_spread_are_drawn():
 
 def test_a_point_per_video_and_a_colour_per_activity():
     plane = np.arange(10.0).reshape(5, 2)
-    figure = selection_map(plane, ["tea", "milk", "tea", "milk", "tea"], "t", "note")
+    figure = selection_figure(plane, ["tea", "milk", "tea", "milk", "tea"], "t", "note")
     (axes,) = figure.axes
     drawn = {dots.get_label(): dots.get_offsets().tolist() for dots in axes.collections}
     assert drawn == {"milk": plane[1::2].tolist(), "tea": plane[::2].tolist()}

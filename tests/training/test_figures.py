@@ -16,6 +16,7 @@ from anticipate.errors import ConfigError
 from anticipate.figures.saved import TRUTH, read_timelines, read_usage
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.nn.mixant import MixANT
+from anticipate.training.callbacks import expert_usage as usage_module
 from anticipate.training.callbacks import forecast_figures as module
 from anticipate.training.callbacks.expert_usage import ExpertUsage
 from anticipate.training.callbacks.forecast_figures import ForecastFigures
@@ -174,8 +175,8 @@ def test_forecasts_drawn_between_epochs_do_not_count_as_training(synthetic_file,
 
 def test_figures_show_the_forecast_beside_the_truth(synthetic_file, tmp_path, monkeypatch):
     calls = []
-    real = module.figures.timeline
-    monkeypatch.setattr(module.figures, "timeline", lambda *args: calls.append(args) or real(*args))
+    real = module.timeline_figure
+    monkeypatch.setattr(module, "timeline_figure", lambda *args: calls.append(args) or real(*args))
     data = make_data(synthetic_file)
     make_trainer(tmp_path, [ForecastFigures(1, 2)]).test(make_model(data), data, verbose=False)
     ((rows, observed_frames, classes, fps, title, note),) = calls
@@ -226,9 +227,9 @@ class ReferenceCounts(Callback):
 @pytest.mark.parametrize("router", ["unified", "independent"])
 def test_usage_counts_each_training_item_once(synthetic_file, tmp_path, monkeypatch, router):
     drawn = []
-    real = module.figures.expert_usage
+    real = usage_module.usage_figure
     monkeypatch.setattr(
-        module.figures, "expert_usage", lambda *args: drawn.append(args) or real(*args)
+        usage_module, "usage_figure", lambda *args: drawn.append(args) or real(*args)
     )
     data, reference = make_data(synthetic_file), ReferenceCounts()
     model = make_model(data, router=router)

@@ -1,5 +1,6 @@
 """What the dense data sets share: their settings, splits and loaders on one prepared file."""
 
+import argparse
 from abc import abstractmethod
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from anticipate.datasets.batches.dense_items import DenseDataset, collate_dense
 from anticipate.datasets.batches.file_module import FileDataModule
 from anticipate.datasets.batches.subsets import held_out, spread
 from anticipate.datasets.file.dense_file import DenseStore
+from anticipate.datasets.release.options import add_dense_options
 from anticipate.errors import ConfigError
 from anticipate.horizons import FUTURE_RATIO, check_ratios
 from anticipate.segments import Segments
@@ -77,6 +79,15 @@ class DenseDataModule(FileDataModule):
         check_ratios("train_obs_ratios", train_obs_ratios)
         check_ratios("pred_ratios", pred_ratios, FUTURE_RATIO)
         self._check_least(1, "sample_rate", "limit_test_videos")
+
+    @classmethod
+    def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
+        """Declare where the release and its features lie.
+
+        Args:
+            parser: Parser of `anticipate prepare` for this data set.
+        """
+        add_dense_options(parser)
 
     @staticmethod
     @abstractmethod

@@ -68,14 +68,6 @@ class FileDataModule(LightningDataModule, ABC):
         return f"{type(self).__name__}({self.path}, split {self.split})"
 
     @classmethod
-    def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
-        """Declare the options of `anticipate prepare` that only this data set has.
-
-        Args:
-            parser: Its parser, which has the options that all data sets share.
-        """
-
-    @classmethod
     def read_release(cls, options: argparse.Namespace) -> Any:
         """Read the annotation of the release and find its features.
 

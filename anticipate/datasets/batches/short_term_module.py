@@ -1,5 +1,6 @@
 """What the short-term data sets share: settings, segments, protocol and loaders of one file."""
 
+import argparse
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -21,6 +22,7 @@ from anticipate.datasets.batches.file_module import FileDataModule
 from anticipate.datasets.batches.subsets import held_out, spread_positions
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
+from anticipate.datasets.release.options import add_short_term_options
 from anticipate.errors import ConfigError
 from anticipate.types import ShortTermMeasures, ShortTermProtocol
 
@@ -102,6 +104,15 @@ class ShortTermDataModule(FileDataModule):
         for setting in ("anticipation_time", "step_time"):
             if not 0.0 < getattr(self, setting) < float("inf"):
                 raise ConfigError(f"{setting} is {getattr(self, setting)}: expected seconds > 0")
+
+    @classmethod
+    def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
+        """Declare where the release and its features lie.
+
+        Args:
+            parser: Parser of `anticipate prepare` for this data set.
+        """
+        add_short_term_options(parser)
 
     @cached_property
     def store(self) -> ShortTermStore:

@@ -1,4 +1,4 @@
-"""Open LMDBs: each at most once per process, shared by threads."""
+"""Features in LMDBs: each opened at most once per process, and read frame by frame."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence

@@ -6,6 +6,8 @@ from pathlib import Path
 
 FEATURE_DIM = 2048
 """Width of the published features: I3D (two streams of 1024) and TSM."""
+FEATURE_DIMS = {"rgb": 1024, "flow": 1024, "obj": 352}
+"""Streams of RULSTM and the width of their features."""
 STORED_FPS = Fraction(4)
 """Rows per second that short-term releases store."""
 
@@ -31,6 +33,39 @@ def add_dense_options(parser: argparse.ArgumentParser) -> None:
     )
     add_stride(parser)
     parser.set_defaults(feature_dim=FEATURE_DIM)
+
+
+def add_short_term_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where a release lies and where its features come from."""
+    add = parser.add_argument
+    add("--source", type=folder, required=True, metavar="DIR", help="folder with the CSV files")
+    features = parser.add_mutually_exclusive_group(required=True)
+    features.add_argument(
+        "--features",
+        type=folder,
+        action="append",
+        metavar="LMDB_DIR",
+        help="LMDB, or folder with one per stream, of --feature-dim (default: 1024, obj 352); "
+        "given several times, the features of a frame stand side by side in that order",
+    )
+    features.add_argument(
+        "--synthesize-features",
+        action="store_true",
+        help="make features from the labels instead of reading them; the file is marked synthetic",
+    )
+    add(
+        "--stream",
+        choices=list(FEATURE_DIMS),
+        default="rgb",
+        help="which LMDB of a folder with one per stream (default: rgb)",
+    )
+    add(
+        "--native-fps",
+        type=Path,
+        metavar="CSV",
+        help="EPIC_100_video_info.csv, for LMDBs that count frames at the native rate of a video",
+    )
+    add_fps(parser)
 
 
 def add_stride(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The CSV files that RULSTM made common for EPIC-Kitchens and EGTEA Gaze+.
+"""The layout that RULSTM made common for EPIC-Kitchens and EGTEA Gaze+: CSV files and LMDBs.
 
 Segments have no header and seven columns: id, video, start, end, verb, noun, action; frames are
 counted from 1 at 30 per second. Lists of test segments stop after the fourth column. Some files pad
@@ -26,7 +26,7 @@ from anticipate.datasets.release.databases import (
     present_frames,
     stand_ins,
 )
-from anticipate.datasets.release.options import add_fps, folder
+from anticipate.datasets.release.options import FEATURE_DIMS
 from anticipate.datasets.release.releases import (
     FPS,
     FeatureSource,
@@ -183,43 +183,6 @@ def name_classes(
         spaces.append(tuple(names))
     verbs, nouns = spaces
     return Vocabulary(tuple(" ".join(word) for word in words), verbs, nouns, tuple(pairs))
-
-
-FEATURE_DIMS = {"rgb": 1024, "flow": 1024, "obj": 352}
-"""Streams of RULSTM and the width of their features."""
-
-
-def add_short_term_options(parser: argparse.ArgumentParser) -> None:
-    """Declare where a release lies and where its features come from."""
-    add = parser.add_argument
-    add("--source", type=folder, required=True, metavar="DIR", help="folder with the CSV files")
-    features = parser.add_mutually_exclusive_group(required=True)
-    features.add_argument(
-        "--features",
-        type=folder,
-        action="append",
-        metavar="LMDB_DIR",
-        help="LMDB, or folder with one per stream, of --feature-dim (default: 1024, obj 352); "
-        "given several times, the features of a frame stand side by side in that order",
-    )
-    features.add_argument(
-        "--synthesize-features",
-        action="store_true",
-        help="make features from the labels instead of reading them; the file is marked synthetic",
-    )
-    add(
-        "--stream",
-        choices=list(FEATURE_DIMS),
-        default="rgb",
-        help="which LMDB of a folder with one per stream (default: rgb)",
-    )
-    add(
-        "--native-fps",
-        type=Path,
-        metavar="CSV",
-        help="EPIC_100_video_info.csv, for LMDBs that count frames at the native rate of a video",
-    )
-    add_fps(parser)
 
 
 def find_features(

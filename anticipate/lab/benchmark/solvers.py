@@ -17,7 +17,7 @@ from anticipate.console import notice, print_json
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.diffusion.schedule import make_scheduler
 from anticipate.errors import ConfigError
-from anticipate.figures.solver_figure import Curve, solver_curves
+from anticipate.figures.solver_figure import Curve, solver_figure
 from anticipate.lab.benchmark.solver_study import (
     CRITERION,
     PROTOCOL,
@@ -72,7 +72,7 @@ def write(study: Study, folder: Path) -> None:
         lines = csv.writer(file)
         lines.writerow((*Solver._fields, "seed", "obs_ratio", "pred_ratio", *STUDIED))
         lines.writerows(_csv_rows(study))
-    figure = solver_curves(
+    figure = solver_figure(
         {method: _curve(study, method) for method in _methods(study)},
         protocol=study.scores[PROTOCOL].mean(axis=(0, 2)),
         noise=sampling_noise(study.scores[PROTOCOL]),

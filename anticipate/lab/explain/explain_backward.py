@@ -18,7 +18,7 @@ from anticipate.datasets.batches.buckets import Draw
 from anticipate.datasets.batches.clips import collate_short_term
 from anticipate.datasets.batches.subsets import spread_positions
 from anticipate.errors import ConfigError
-from anticipate.figures.counterfactual_figure import StepChange, counterfactual_picture
+from anticipate.figures.counterfactual_figure import StepChange, counterfactual_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import AGARun, action_ids, clip_items, load_aga
 from anticipate.lab.explain.change_document import change_document, summary_document
@@ -112,7 +112,7 @@ def _picture(document: dict[str, Any], note: str) -> Any:
     changes = [_change(by_time[step], f"{by_time[step]['time']:g} s") for step in shown]
     changes.append(_change(document["expected"], "expected next"))
     end = "" if document["success"] else " (not reached)"
-    return counterfactual_picture(
+    return counterfactual_figure(
         np.array([step["time"] for step in by_time]),
         np.array([step["kl"] for step in by_time]),
         shown,

@@ -13,9 +13,9 @@ from jaxtyping import Float
 
 from anticipate.console import CommandParser
 from anticipate.errors import DataError
-from anticipate.figures.selection_figure import selection_map
+from anticipate.figures.selection_figure import selection_figure
 from anticipate.figures.style import save_figure
-from anticipate.figures.timeline_figure import expert_usage
+from anticipate.figures.usage_figure import usage_figure
 from anticipate.lab.explain.clustering import LEAST_VIDEOS, clustering, embed
 from anticipate.lab.explain.results_folder import (
     add_run_arguments,
@@ -75,9 +75,9 @@ def _write(folder: Path, suffix: str, selections: Selections, ckpt: Path) -> dic
     """Write the figures and selections of one model and return its numbers."""
     note = "synthetic features" if selections.synthetic else ""
     title = "Expert usage (%)" + suffix.replace("_", " ")
-    save_figure(expert_usage(selections.usage, title, note), folder, f"usage{suffix}")
+    save_figure(usage_figure(selections.usage, title, note), folder, f"usage{suffix}")
     plane = embed(selections.vectors)
-    figure = selection_map(
+    figure = selection_figure(
         plane, selections.activities, f"Chosen experts{suffix.replace('_', ' ')}, t-SNE", note
     )
     save_figure(figure, folder, f"selections{suffix}")

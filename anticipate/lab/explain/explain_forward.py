@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 
 from anticipate.console import CommandParser
 from anticipate.errors import ConfigError
-from anticipate.figures.actions_figure import predecessor_bars
+from anticipate.figures.actions_figure import predecessors_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import AGARun, action_ids, load_aga
 from anticipate.lab.explain.bigrams import bigram_counts, usual_predecessors
@@ -146,7 +146,7 @@ def _draw_bars(folder: Path, bars: Bars, note: str) -> None:
     total = bars.counts.sum()
     frequency = bars.counts / total if total else None
     title = f"What comes before '{bars.action}'"
-    figure = predecessor_bars(bars.candidates, bars.attention, frequency, title, note)
+    figure = predecessors_figure(bars.candidates, bars.attention, frequency, title, note)
     save_figure(figure, folder, "bars")
 
 

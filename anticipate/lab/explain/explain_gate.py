@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from anticipate.console import CommandParser
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.datasets.file.segment_table import SegmentTable, joined
-from anticipate.figures.gate_figure import gate_picture
+from anticipate.figures.gate_figure import gate_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import AGARun, clip_items, load_aga
 from anticipate.lab.explain.gate_course import (
@@ -94,7 +94,7 @@ def _write(folder: Path, run: AGARun, clip: Clip, course: GateCourse, spans: lis
     times = clip.times[1:]
     name = f"gate_{clip.segment_id.replace('/', '_')}"
     vocabulary = run.data.vocabulary
-    figure = gate_picture(
+    figure = gate_figure(
         times,
         course.mean,
         course.quantiles,

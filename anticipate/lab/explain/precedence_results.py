@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from anticipate.figures.actions_figure import action_matrices
+from anticipate.figures.actions_figure import matrices_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.bigrams import pooled_correlation, previous_given_next, row_correlations
 from anticipate.lab.explain.results_folder import write_csv
@@ -51,7 +51,7 @@ def draw_matrix(folder: Path, found: Precedence, note: str) -> None:
     names, count = [found.vocabulary[action] for action in frequent], len(found.vocabulary)
     which = f": the {len(names)} most frequent of {count:,} actions" if count > len(names) else ""
     title = f"Which action comes before which{which}"
-    save_figure(action_matrices(panels, names, title, note), folder, "matrix")
+    save_figure(matrices_figure(panels, names, title, note), folder, "matrix")
 
 
 def write_actions(path: Path, found: Precedence) -> None:

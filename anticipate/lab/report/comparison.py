@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from anticipate.figures import timeline_figure as figures
 from anticipate.figures.saved import TRUTH, Timeline, read_timelines, timeline_name
+from anticipate.figures.timeline_figure import timeline_figure
 from anticipate.files import FIGURES
 from anticipate.lab.report.run_groups import Group
 from anticipate.lab.report.runs import Run
@@ -54,7 +54,7 @@ def _draw(group: Group, lines: dict[str, Timeline]) -> Comparison:
         samples = [labels for name, labels in line.rows.items() if name != TRUTH]
         for number, labels in enumerate(samples[:NUM_SAMPLES], start=1):
             rows[f"{method}, {number}"] = labels
-    figure = figures.timeline(
+    figure = timeline_figure(
         rows,
         some.observed_frames,
         tuple(names.get(label, "") for label in range(len(some.classes))),

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from anticipate.figures.saved import read_usage
 from anticipate.figures.study_figure import Panel, study_figure
 from anticipate.figures.style import save_figure
-from anticipate.figures.timeline_figure import expert_usage
+from anticipate.figures.usage_figure import usage_figure
 from anticipate.files import FIGURES
 from anticipate.lab.report import grid, page
 from anticipate.lab.report.cells import panel_label
@@ -117,7 +117,7 @@ class ReportWriter:
             if point in study.usage and usage is not None:
                 title = f"Expert usage in the test (%), {study.axis}: {point}"
                 name = f"{group.stem}_{study.name}_usage_{point}"
-                self._save(expert_usage(usage, title, _figure_note(group)), name)
+                self._save(usage_figure(usage, title, _figure_note(group)), name)
                 pictures.append(page.picture(name, title))
         return page.side_by_side(pictures)
 

@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from anticipate.figures import timeline_figure as figures
 from anticipate.figures.saved import USAGE, write_usage
+from anticipate.figures.usage_figure import usage_figure
 from anticipate.files import FIGURES
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.nn.denoiser import DenoiserOutput
@@ -53,7 +53,7 @@ class ExpertUsage(Callback):
         usage = self._usage(trainer)
         if usage is not None and writers(trainer):
             title = f"Expert usage in training (%), epoch {trainer.current_epoch + 1}"
-            figure = figures.expert_usage(usage, title, note(data_of(trainer)))
+            figure = usage_figure(usage, title, note(data_of(trainer)))
             add_figure(trainer, "router/usage", figure)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -70,7 +70,7 @@ class ExpertUsage(Callback):
             return
         folder = Path(log_dir) / FIGURES
         folder.mkdir(parents=True, exist_ok=True)
-        figure = figures.expert_usage(usage, "Expert usage in the test (%)", note(data_of(trainer)))
+        figure = usage_figure(usage, "Expert usage in the test (%)", note(data_of(trainer)))
         figure.savefig(folder / f"{USAGE}.png")
         write_usage(folder, usage)
         add_figure(trainer, "router/usage_test", figure)

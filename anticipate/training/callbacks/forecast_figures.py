@@ -16,13 +16,13 @@ from anticipate.datasets.batches.buckets import Draw
 from anticipate.datasets.batches.dense_items import DenseDataset, collate_dense
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.datasets.batches.subsets import spread
-from anticipate.figures import timeline_figure as figures
 from anticipate.figures.saved import (
     TRUTH,
     Timeline,
     timeline_name,
     write_timeline,
 )
+from anticipate.figures.timeline_figure import timeline_figure
 from anticipate.files import FIGURES
 from anticipate.horizons import observed_frames, target_frames
 from anticipate.models.dense_anticipator import DenseAnticipator
@@ -125,7 +125,7 @@ class ForecastFigures(Callback):
 
 def _draw(timeline: Timeline, data: DenseDataModule) -> Any:
     part = " (training video)" if timeline.video_id in data.train_videos else ""
-    return figures.timeline(
+    return timeline_figure(
         timeline.rows,
         timeline.observed_frames,
         timeline.classes,
