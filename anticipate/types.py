@@ -7,10 +7,12 @@ observation. Masks are True on valid positions.
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from anticipate.console import notice
 
 PAD_LABEL = -100
 """Label of padded positions; equals torch's default `ignore_index`."""
@@ -93,3 +95,10 @@ class ShortTermProtocol(NamedTuple):
     """Segment ids of `unseen`, `tail_verb`, `tail_noun`, `tail_action` (ek100)."""
     class_subsets: Mapping[str, frozenset[int]]
     """Class ids of `many_shot_verb`, `many_shot_noun`, `many_shot_action` (ek55)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Forecast":
+        raise AttributeError(f"module 'anticipate.types' has no attribute '{name}'")
+    notice("anticipate.types.Forecast is called DenseForecast now")
+    return DenseForecast

@@ -94,7 +94,7 @@ def heading(text: str, source: str = "") -> str:
     return f"<h3>{escape(text)}{where}</h3>"
 
 
-def picture(name: str, alt: str) -> str:
+def figure(name: str, alt: str) -> str:
     """Show `figures/<name>.png`, with a link to the SVG."""
     path = f"figures/{escape(name)}"
     return (
@@ -103,9 +103,9 @@ def picture(name: str, alt: str) -> str:
     )
 
 
-def side_by_side(pictures: Sequence[str]) -> str:
-    """Show pictures in one row where there is room."""
-    return f'<div class="pair">{"".join(pictures)}</div>' if pictures else ""
+def side_by_side(figures: Sequence[str]) -> str:
+    """Show figures in one row where there is room."""
+    return f'<div class="pair">{"".join(figures)}</div>' if figures else ""
 
 
 def table(grid: Grid) -> str:

@@ -12,10 +12,10 @@ from anticipate.files import FIGURES
 from anticipate.lab.report import grid, page
 from anticipate.lab.report.cells import panel_label
 from anticipate.lab.report.claims import claims_of, judge
-from anticipate.lab.report.comparison import compare
 from anticipate.lab.report.grid import Grid
 from anticipate.lab.report.page import JudgedClaim, Section, Tile
 from anticipate.lab.report.published_tables import published_tables
+from anticipate.lab.report.report_figures import report_figures
 from anticipate.lab.report.run_groups import Group, group_runs
 from anticipate.lab.report.runs import Collection
 from anticipate.lab.report.score_tables import score_tables
@@ -88,7 +88,7 @@ class ReportWriter:
             scores = page.card(first)
         studies = "".join(self._study(group, study, judged) for study in group.studies())
         costs = page.card(self._table(cost_table(group)))
-        html = note + scores + studies + costs + self._timelines(group)
+        html = note + scores + studies + costs + self._figures(group)
         return Section(group.stem, group.title, html)
 
     def _study(self, group: Group, study: Study, judged: list[JudgedClaim]) -> str:
@@ -96,38 +96,41 @@ class ReportWriter:
         measures = [*group.measures, *([SECONDS] if study.timed else [])]
         panels = [Panel(panel_label(name), scores[name]) for name in measures if scores.get(name)]
         name = f"{group.stem}_{study.name}"
-        pictures = [self._usage(group, study)]
+        figures = [self._usage(group, study)]
         if panels:
             setting = ", observation .3, horizon .5" if group.kind == "dense" else ""
             title, note = f"{study.title}{setting}", _figure_note(group)
             figure = study_figure(panels, study.axis, study.default, title, note)
             self._save(figure, name)
-            pictures.insert(0, page.picture(name, study.title))
+            figures.insert(0, page.figure(name, study.title))
         claims = [one for one in judged if one.study == study.name]
         verdicts = page.claims_table(claims) if claims else page.paragraph(NO_CLAIM, "note")
         table = page.folded("numbers", self._table(study_table(group, study)))
         head = page.heading(study.title, study.source)
-        return page.card(head, *pictures, verdicts, table)
+        return page.card(head, *figures, verdicts, table)
 
     def _usage(self, group: Group, study: Study) -> str:
         """Draw the use of experts at some points of a study."""
-        pictures = []
+        figures = []
         for point, runs in group.points(study).items():
             usage = read_usage(runs[0].folder / FIGURES)
             if point in study.usage and usage is not None:
                 title = f"Expert usage in the test (%), {study.axis}: {point}"
                 name = f"{group.stem}_{study.name}_usage_{point}"
                 self._save(usage_figure(usage, title, _figure_note(group)), name)
-                pictures.append(page.picture(name, title))
-        return page.side_by_side(pictures)
+                figures.append(page.figure(name, title))
+        return page.side_by_side(figures)
 
-    def _timelines(self, group: Group) -> str:
-        comparisons = compare(group)
-        for name, figure in comparisons:
-            self._save(figure, name)
-        pictures = [page.picture(name, "timeline of one video") for name, _ in comparisons]
-        head = page.heading("Sampled futures of test videos", "as in MixANT Fig. 11 to 13")
-        return page.card(head, *pictures) if pictures else ""
+    def _figures(self, group: Group) -> str:
+        """Show every kind of figure that the runs of a group have."""
+        cards = []
+        for kind in report_figures():
+            figures = kind.draw(group)
+            for name, figure in figures.items():
+                self._save(figure, name)
+            shown = [page.figure(name, kind.title) for name in figures]
+            cards += [page.card(page.heading(kind.title, kind.source), *shown)] if shown else []
+        return "".join(cards)
 
     def _published(self) -> str:
         tables = "".join(self._table(table) for table in published_tables())

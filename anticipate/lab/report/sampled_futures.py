@@ -1,12 +1,13 @@
 """Timelines of MixANT beside MANTA for the same videos (MixANT Fig. 11 to 13)."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
 from anticipate.figures.saved import TRUTH, Timeline, read_timelines, timeline_name
 from anticipate.figures.timeline_figure import timeline_figure
 from anticipate.files import FIGURES
+from anticipate.lab.report.report_figures import ReportFigure
 from anticipate.lab.report.run_groups import Group
 from anticipate.lab.report.runs import Run
 
@@ -16,20 +17,19 @@ METHODS = ("MixANT", "MANTA")
 """The methods that the paper shows; those of them that have runs are drawn."""
 
 
-class Comparison(NamedTuple):
-    """A figure and the stem of its files."""
+class SampledFutures(ReportFigure):
+    """Every video that the first finished run of each method has drawn in its test."""
 
-    name: str
-    figure: Figure
+    title = "Sampled futures of test videos"
+    source = "as in MixANT Fig. 11 to 13"
 
-
-def compare(group: Group) -> list[Comparison]:
-    """Draw every video that the first finished run of each method has drawn in its test."""
-    found = {method: _timelines(group, method) for method in METHODS}
-    found = {method: lines for method, lines in found.items() if lines}
-    keys = dict.fromkeys(key for lines in found.values() for key in lines)
-    shared = [key for key in keys if all(key in lines for lines in found.values())]
-    return [_draw(group, {m: lines[key] for m, lines in found.items()}) for key in shared]
+    def draw(self, group: Group) -> Mapping[str, Figure]:
+        """Return a timeline of each video that all methods with timelines have drawn."""
+        found = {method: _timelines(group, method) for method in METHODS}
+        found = {method: lines for method, lines in found.items() if lines}
+        keys = dict.fromkeys(key for lines in found.values() for key in lines)
+        shared = [key for key in keys if all(key in lines for lines in found.values())]
+        return dict(_draw(group, {m: lines[key] for m, lines in found.items()}) for key in shared)
 
 
 def _timelines(group: Group, method: str) -> dict[tuple[str, float], Timeline]:
@@ -44,7 +44,7 @@ def _first(run: Run) -> tuple[str, int, str]:
     return (*run.key, run.name)
 
 
-def _draw(group: Group, lines: dict[str, Timeline]) -> Comparison:
+def _draw(group: Group, lines: dict[str, Timeline]) -> tuple[str, Figure]:
     some = next(iter(lines.values()))
     rows = {TRUTH: some.rows[TRUTH]}
     names = {
@@ -62,4 +62,4 @@ def _draw(group: Group, lines: dict[str, Timeline]) -> Comparison:
         f"{some.video_id}, {100 * some.obs_ratio:g} % observed",
         "synthetic features" if group.synthetic else "",
     )
-    return Comparison(f"{group.stem}_{timeline_name(some.video_id, some.obs_ratio)}", figure)
+    return f"{group.stem}_{timeline_name(some.video_id, some.obs_ratio)}", figure
