@@ -12,7 +12,7 @@ import anticipate
 from anticipate.datasets import Synthetic, SyntheticActions
 from anticipate.errors import ConfigError
 from anticipate.lab.studies import read_study, studies
-from anticipate.lab.sweep.decisive import differences
+from anticipate.lab.sweep.folder import differences
 from anticipate.training.lightning_cli import FROM_DATA
 from anticipate.training.loading import read as resolve
 from anticipate.training.settings import config_chain, flatten, run_name

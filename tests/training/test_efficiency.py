@@ -10,7 +10,7 @@ import torch
 from anticipate import __version__
 from anticipate.training.callbacks import efficiency as module
 from anticipate.training.callbacks.efficiency import Efficiency, efficiency
-from anticipate.training.callbacks.metrics_file import write_metrics
+from anticipate.training.callbacks.run_files import write_metrics
 from anticipate.types import DenseForecast
 
 

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anticipate.lab.benchmark.aga_reencoding import ReencodingAGA
-from anticipate.lab.benchmark.memory import peak_memory
 from anticipate.lab.benchmark.speed_table import MIB, Group, Report
-from anticipate.lab.benchmark.timing import Candidate, compare
+from anticipate.lab.benchmark.timing import Candidate, compare, peak_memory
 from anticipate.nn import aga_from_reference
 
 NUM_STEPS = 30

@@ -5,8 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from anticipate.console import CommandParser, notice, print_json
-from anticipate.lab.benchmark.speed_table import Report, document, tables
-from anticipate.lab.benchmark.versions import describe
+from anticipate.lab.benchmark.speed_table import Report, describe, document, tables
 
 BENCHMARKS = {
     "scan": "the selective scan: time against other scans, growth with length",

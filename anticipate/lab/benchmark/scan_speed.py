@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from anticipate.lab.benchmark import fused_c, peers
-from anticipate.lab.benchmark.memory import peak_memory
 from anticipate.lab.benchmark.speed_table import MIB, Group, Report
-from anticipate.lab.benchmark.timing import compare, interleaved, without_result
+from anticipate.lab.benchmark.timing import compare, interleaved, peak_memory, without_result
 from anticipate.nn.scan import selective_scan
 from anticipate.nn.scan.inputs import ScanInputs
 

@@ -1,7 +1,26 @@
-"""What a benchmark found, as a JSON document or as tables."""
+"""What a benchmark measured, on which machine, as tables and as a document."""
 
+import os
+import platform
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from anticipate.machine import cpu_name
+
+
+def describe() -> dict[str, str | int]:
+    """Return processor, threads that torch uses, versions, and how busy the machine is (1 min)."""
+    return {
+        "cpu": cpu_name(),
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
+    }
+
 
 if TYPE_CHECKING:
     from rich.table import Table

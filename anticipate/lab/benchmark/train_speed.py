@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from anticipate.diffusion.objective import reconstruction_loss
-from anticipate.lab.benchmark.memory import peak_memory
 from anticipate.lab.benchmark.peers import mamba_ssm_reference
 from anticipate.lab.benchmark.random_mixant import make_inputs, make_network, scan_with
 from anticipate.lab.benchmark.speed_table import MIB, Group, Report
-from anticipate.lab.benchmark.timing import compare, without_result
+from anticipate.lab.benchmark.timing import compare, peak_memory, without_result
 from anticipate.nn.mixture import load_balancing_loss
 from anticipate.nn.scan.inputs import ScanInputs
 

@@ -16,14 +16,13 @@ from anticipate.errors import DataError
 from anticipate.figures.selection_figure import selection_figure
 from anticipate.figures.style import save_figure
 from anticipate.figures.usage_figure import usage_figure
-from anticipate.lab.explain.clustering import LEAST_VIDEOS, clustering, embed
 from anticipate.lab.explain.results_folder import (
     add_run_arguments,
     results_folder,
     write_csv,
     write_json,
 )
-from anticipate.lab.explain.selections import Selections, select
+from anticipate.lab.explain.selections import LEAST_VIDEOS, Selections, clustering, embed, select
 
 
 def main(argv: list[str]) -> None:

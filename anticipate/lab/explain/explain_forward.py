@@ -23,12 +23,14 @@ from anticipate.errors import ConfigError
 from anticipate.figures.actions_figure import predecessors_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import AGARun, action_ids, load_aga
-from anticipate.lab.explain.bigrams import bigram_counts, usual_predecessors
-from anticipate.lab.explain.precedence import Reduction, precedence
-from anticipate.lab.explain.precedence_results import (
+from anticipate.lab.explain.precedence import (
     Precedence,
+    Reduction,
+    bigram_counts,
     correlations,
     draw_matrix,
+    precedence,
+    usual_predecessors,
     write_actions,
     write_matrix,
 )

@@ -1,4 +1,4 @@
-"""Runs as processes of this machine, a few at a time."""
+"""Runs as processes of this machine, a few at a time, each on its share of cores and GPUs."""
 
 import os
 import signal
@@ -7,9 +7,61 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
+
+from anticipate.errors import ConfigError
 from anticipate.lab.sweep.lock import options_now, take_lock
 from anticipate.lab.sweep.task import Task
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables that the libraries read how many threads to use from."""
+
+
+class Machine(NamedTuple):
+    """What this process may use."""
+
+    cores: int
+    gpus: tuple[str, ...]
+    """Ids of the GPUs, as CUDA_VISIBLE_DEVICES names them."""
+
+
+def this_machine() -> Machine:
+    """Return the cores and GPUs that this process may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = named.split(",") if named else [str(n) for n in range(torch.cuda.device_count())]
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return Machine(cores, tuple(gpus[: torch.cuda.device_count()]))
+
+
+def shares(machine: Machine, jobs: int | None) -> list[dict[str, str]]:
+    """Return the environment variables that keep each of several jobs to its share.
+
+    Args:
+        machine: What there is.
+        jobs: Runs at a time; None for one per GPU, or one where there is none.
+
+    Raises:
+        ConfigError: More jobs than cores.
+    """
+    jobs = jobs or max(1, min(len(machine.gpus), machine.cores))
+    if jobs > machine.cores:
+        raise ConfigError(f"--jobs {jobs}: this machine gives {machine.cores} cores")
+    threads = str(machine.cores // jobs)
+    return [
+        dict.fromkeys(THREADS, threads) | _gpus(machine.gpus, number, jobs)
+        for number in range(jobs)
+    ]
+
+
+def _gpus(gpus: Sequence[str], number: int, jobs: int) -> dict[str, str]:
+    if not gpus:
+        return {}
+    own = gpus[number::jobs] or [gpus[number % len(gpus)]]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(own)}
+
 
 PATIENCE = 30.0
 """Seconds that a run gets to close its files before it is killed."""

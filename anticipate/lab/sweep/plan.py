@@ -4,10 +4,62 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from anticipate.datasets.file.data_file import DataFile
+from anticipate.datasets.file.dense_file import DenseStore
+from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import ConfigError
-from anticipate.lab.sweep.decisive import decisive
-from anticipate.lab.sweep.folder import Stage, shared_results, stage_of
-from anticipate.training.settings import Settings
+from anticipate.lab.studies import STUDY_FILE
+from anticipate.lab.sweep.folder import Stage, decisive, shared_results, stage_of
+from anticipate.training.settings import Settings, find_file
+
+
+def splits_of(settings: Settings) -> tuple[int, ...]:
+    """Return the numbers of all splits of the data file that settings name.
+
+    Raises:
+        DataError: No such file, or a damaged one.
+    """
+    path = settings["data.init_args.path"]
+    with DataFile(path) as file:
+        kind = file.kind
+    if kind == "short_term":
+        with ShortTermStore(path) as clips:
+            return tuple(sorted(map(int, clips.num_rows)))
+    with DenseStore(path) as videos:
+        return tuple(sorted(map(int, videos.splits)))
+
+
+NO_EXPERIMENTS = "profiles"
+"""Folder of files that only make experiments smaller."""
+
+
+def find_experiments(paths: Sequence[Path]) -> list[Path]:
+    """Return the experiments of files and folders, those of a folder by name, its files first.
+
+    Args:
+        paths: YAML files, and folders that are searched with all folders in them, of the current
+            folder or of the package's recipes.
+
+    Raises:
+        ConfigError: Nothing there, or no YAML file in a folder.
+    """
+    return list(dict.fromkeys(file for path in paths for file in _files(find_file(path))))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ConfigError(f"no file or folder {path}: name experiments (*.yaml) or their folder")
+    found = [
+        file
+        for file in path.rglob("*.yaml")
+        if file.parent.name != NO_EXPERIMENTS and file.name != STUDY_FILE
+    ]
+    if not found:
+        raise ConfigError(f"no experiments (*.yaml) in {path}")
+    return sorted(found, key=lambda file: (len(file.relative_to(path).parts), file))
+
 
 SPLIT = "data.init_args.split"
 SEED = "seed_everything"

@@ -11,15 +11,17 @@ from rich.console import Console
 from anticipate.console import notice, print_json
 from anticipate.errors import ConfigError
 from anticipate.lab.sweep.board import Board
-from anticipate.lab.sweep.experiments import find_experiments
 from anticipate.lab.sweep.folder import share_results, tested
-from anticipate.lab.sweep.local import LocalLauncher
-from anticipate.lab.sweep.main_scores import read_scores
-from anticipate.lab.sweep.plan import Choice, Planned, expand, plan
-from anticipate.lab.sweep.shares import shares, this_machine
+from anticipate.lab.sweep.local import LocalLauncher, shares, this_machine
+from anticipate.lab.sweep.plan import Choice, Planned, expand, find_experiments, plan, splits_of
 from anticipate.lab.sweep.slurm import SlurmLauncher
-from anticipate.lab.sweep.splits import splits_of
-from anticipate.lab.sweep.sweep_tables import by_experiment, document, plan_table, summary_table
+from anticipate.lab.sweep.sweep_tables import (
+    by_experiment,
+    document,
+    plan_table,
+    read_scores,
+    summary_table,
+)
 from anticipate.lab.sweep.task import Launcher, Task
 from anticipate.training.loading import read
 

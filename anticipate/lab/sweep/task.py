@@ -9,8 +9,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 from anticipate.errors import DataError
 from anticipate.lab.sweep.folder import LOG
-from anticipate.lab.sweep.main_scores import Scores, read_scores
 from anticipate.lab.sweep.plan import Run
+from anticipate.lab.sweep.sweep_tables import Scores, read_scores
 
 State = Literal["waiting", "queued", "running", "elsewhere", "finished", "failed", "stopped"]
 """`queued` on a cluster; `elsewhere`: another process, left by an earlier sweep, works on it."""

@@ -22,7 +22,7 @@ from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.protocol.dense_baselines import LastLabel, TriGram
 from anticipate.protocol.dense_scores import DenseScores
 from anticipate.protocol.dense_table import horizon_table
-from anticipate.training.callbacks.metrics_file import write_results
+from anticipate.training.callbacks.run_files import write_results
 from anticipate.types import DenseBatch, DenseForecast
 
 __all__ = ["DenseResults"]

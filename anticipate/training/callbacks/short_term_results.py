@@ -15,7 +15,7 @@ from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.protocol.short_term_baselines import FrequencyPrior, RepeatLast, last_started
 from anticipate.protocol.short_term_scores import ShortTermScores
 from anticipate.protocol.short_term_table import short_term_table
-from anticipate.training.callbacks.metrics_file import write_results
+from anticipate.training.callbacks.run_files import write_results
 from anticipate.types import ShortTermBatch
 
 __all__ = ["ShortTermResults"]

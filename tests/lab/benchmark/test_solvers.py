@@ -12,7 +12,7 @@ import torch
 
 from anticipate.cli import main
 from anticipate.lab.benchmark.random_mixant import make_network
-from anticipate.lab.benchmark.solver_study import (
+from anticipate.lab.benchmark.solvers import (
     PROTOCOL,
     Comparison,
     Solver,

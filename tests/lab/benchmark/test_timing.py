@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from anticipate.lab.benchmark.block_speed import denoising_step, token_products
-from anticipate.lab.benchmark.memory import peak_memory
 from anticipate.lab.benchmark.random_mixant import make_inputs, make_network
-from anticipate.lab.benchmark.timing import compare, interleaved, without_result
+from anticipate.lab.benchmark.timing import compare, interleaved, peak_memory, without_result
 
 
 def test_candidates_take_turns_after_each_has_warmed_up():

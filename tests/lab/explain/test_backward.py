@@ -10,9 +10,8 @@ from anticipate.cli import main
 from anticipate.datasets import SyntheticActions
 from anticipate.errors import ConfigError
 from anticipate.lab.explain.aga_run import clip_items, load_aga
-from anticipate.lab.explain.change_document import summary_document
 from anticipate.lab.explain.counterfactual import Descent, change_past, prediction_kl
-from anticipate.lab.explain.explain_backward import explain_clips
+from anticipate.lab.explain.explain_backward import explain_clips, summary_document
 from anticipate.nn import AGA
 
 NUM_ACTIONS, NUM_STEPS = 6, 5

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anticipate.cli import main
-from anticipate.lab.explain.clustering import clustering, embed
-from anticipate.lab.explain.selections import select
+from anticipate.lab.explain.selections import clustering, embed, select
 from anticipate.training.loading import load
 
 TINY = [

@@ -16,19 +16,22 @@ from anticipate.datasets import SyntheticActions
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.errors import ConfigError
 from anticipate.lab.explain import precedence as precedence_module
-from anticipate.lab.explain import precedence_results
+from anticipate.lab.explain import precedence as precedence_results
 from anticipate.lab.explain.aga_run import action_ids, load_aga
-from anticipate.lab.explain.bigrams import (
+from anticipate.lab.explain.explain_forward import default_candidates
+from anticipate.lab.explain.precedence import (
+    Precedence,
+    action_keys,
+    action_queries,
     bigram_counts,
+    correlations,
     pooled_correlation,
+    precedence,
     previous_given_next,
     rank_correlation,
     row_correlations,
     usual_predecessors,
 )
-from anticipate.lab.explain.explain_forward import default_candidates
-from anticipate.lab.explain.precedence import action_keys, action_queries, precedence
-from anticipate.lab.explain.precedence_results import Precedence, correlations
 from anticipate.nn import AGA
 
 NUM_ACTIONS = 9

@@ -11,13 +11,14 @@ from anticipate.cli import main
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.errors import ConfigError
 from anticipate.lab.explain.aga_run import load_aga
-from anticipate.lab.explain.explain_gate import find_clip, video_segments
-from anticipate.lab.explain.gate_course import (
+from anticipate.lab.explain.explain_gate import (
     QUANTILES,
     Span,
     after_boundary,
+    find_clip,
     gate_course,
     shown_spans,
+    video_segments,
 )
 from anticipate.nn import AGA
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from anticipate.figures.saved import TRUTH, Timeline, write_timeline, write_usage
-from anticipate.training.callbacks.metrics_file import write_metrics
+from anticipate.training.callbacks.run_files import write_metrics
 
 HORIZONS = ("0.1", "0.2", "0.3", "0.5")
 

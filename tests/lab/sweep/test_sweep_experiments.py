@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anticipate.errors import ConfigError
-from anticipate.lab.sweep.experiments import find_experiments
+from anticipate.lab.sweep.plan import find_experiments
 
 
 @pytest.fixture

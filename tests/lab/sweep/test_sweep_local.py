@@ -11,9 +11,8 @@ from rich.console import Console
 
 from anticipate.errors import ConfigError
 from anticipate.lab.sweep.board import Board, task_table
-from anticipate.lab.sweep.local import LocalLauncher
+from anticipate.lab.sweep.local import THREADS, LocalLauncher, Machine, shares
 from anticipate.lab.sweep.lock import take_lock
-from anticipate.lab.sweep.shares import THREADS, Machine, shares
 from anticipate.lab.sweep.task import Task
 
 STAND_IN = """

@@ -7,9 +7,16 @@ import pytest
 from rich.console import Console
 
 from anticipate.errors import DataError
-from anticipate.lab.sweep.main_scores import main_scores, read_scores, summarise
 from anticipate.lab.sweep.plan import plan
-from anticipate.lab.sweep.sweep_tables import by_experiment, document, plan_table, summary_table
+from anticipate.lab.sweep.sweep_tables import (
+    by_experiment,
+    document,
+    main_scores,
+    plan_table,
+    read_scores,
+    summarise,
+    summary_table,
+)
 
 
 def shown(table):
