@@ -4,6 +4,8 @@ from pathlib import Path
 
 CONFIG = "config.yaml"
 """All settings of the training."""
+TEST_CONFIG = "config.test.yaml"
+"""All settings of a test; alone where a checkpoint of elsewhere was tested under a name."""
 METRICS = "metrics.json"
 """Scores and costs of the test; a run that has it is finished."""
 SAME_AS = "same_as.json"

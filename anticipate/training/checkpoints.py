@@ -54,32 +54,40 @@ def read_tensors(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
 
 
-def check_fits(path: Path, model: nn.Module) -> None:
+def check_fits(path: Path, model: nn.Module) -> dict[str, Any]:
     """Compare a checkpoint with a model, tensor by tensor.
 
     Args:
         path: File that `anticipate fit` wrote.
         model: The model that shall take its weights.
 
+    Returns:
+        What the checkpoint holds.
+
     Raises:
         CheckpointError: As `read_checkpoint` does, or the checkpoint is of another model.
     """
-    _compare(path, read_checkpoint(path)["state_dict"], model)
+    content = read_checkpoint(path)
+    _compare(path, content["state_dict"], model)
+    return content
 
 
-def load_weights(path: Path, model: nn.Module) -> None:
+def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     """Give a model the weights of a checkpoint.
 
     Args:
         path: File that `anticipate fit` wrote.
         model: The model that shall take its weights.
 
+    Returns:
+        What the checkpoint holds.
+
     Raises:
         CheckpointError: As `check_fits` does.
     """
-    weights = read_checkpoint(path)["state_dict"]
-    _compare(path, weights, model)
-    model.load_state_dict(weights)
+    content = check_fits(path, model)
+    model.load_state_dict(content["state_dict"])
+    return content
 
 
 def _compare(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:

@@ -39,6 +39,7 @@ from anticipate.training.callbacks.run_files import SaveRunConfig, refuse_existi
 from anticipate.training.callbacks.short_term_results import ShortTermResults
 from anticipate.training.callbacks.write_predictions import PredictionsFile
 from anticipate.training.checkpoints import check_fits
+from anticipate.training.provenance import DataRecord, check_provenance
 from anticipate.training.settings import FILE_KEYS, YAML_MODE, expand, explain, option_names
 
 PARTS = ("data", "model")
@@ -91,7 +92,7 @@ class AnticipateCLI(LightningCLI):
     """
 
     def __init__(self, words: Sequence[str], command: str = "fit", **options: Any) -> None:
-        self.command = command
+        self.command, self.record = command, DataRecord()
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -105,7 +106,7 @@ class AnticipateCLI(LightningCLI):
                 "version": __version__,
                 "parser_mode": YAML_MODE,
             },
-            trainer_defaults={"callbacks": EpochLines()},
+            trainer_defaults={"callbacks": [EpochLines(), self.record]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             save_config_callback=SaveRunConfig,
@@ -123,6 +124,12 @@ class AnticipateCLI(LightningCLI):
         add("--run_name", type=str, default="unnamed", help="Folder of the run.")
         add("--run_dir", type=str, default="runs", help="Folder of all runs.")
         add("--ckpt_path", type=str | None, default=None, help="Checkpoint file, or: last.")
+        add(
+            "--allow_foreign_checkpoint",
+            type=bool,
+            default=False,
+            help="Accept a checkpoint of other data, and mark its results.",
+        )
         self._add_callbacks(parser)
         self._link(parser)
         logger = "lightning.pytorch.loggers.TensorBoardLogger"
@@ -225,7 +232,10 @@ class AnticipateCLI(LightningCLI):
         path = Path(name)
         if name == "last":
             path = Path(self.trainer.log_dir or ".") / CHECKPOINT
-        check_fits(path, self.model)
+        content = check_fits(path, self.model)
+        self.record.caveat = check_provenance(
+            path, content, self.datamodule, self.config.allow_foreign_checkpoint
+        )
         return str(path)
 
 

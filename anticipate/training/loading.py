@@ -21,6 +21,7 @@ from anticipate.training.lightning_cli import (
     own_errors,
     parse,
 )
+from anticipate.training.provenance import check_provenance
 from anticipate.training.settings import Settings, flatten
 
 __all__ = ["load"]
@@ -34,7 +35,10 @@ class Experiment(NamedTuple):
 
 
 def load(
-    run: str | Path, data: str | Path | None = None, settings: Sequence[str] = ()
+    run: str | Path,
+    data: str | Path | None = None,
+    settings: Sequence[str] = (),
+    allow_foreign: bool = False,
 ) -> Experiment:
     """Return the model of a run, ready for evaluation on the CPU, and its data.
 
@@ -42,9 +46,11 @@ def load(
         run: Run folder, or a checkpoint in one or with a `config.yaml` next to it.
         data: Data file to read instead of the one named in the settings.
         settings: More settings, as on the command line; they replace those of the run.
+        allow_foreign: Whether the data may be others than those of the training.
 
     Raises:
-        CheckpointError: No checkpoint, a damaged one, or none of its settings.
+        CheckpointError: No checkpoint, a damaged one, none of its settings, or one that was
+            trained on another data set, file or split.
         AnticipateError: Settings or data that cannot be used.
     """
     run = Path(run)
@@ -53,7 +59,8 @@ def load(
         raise CheckpointError(f"no checkpoint {ckpt}: train first with anticipate fit")
     file = [] if data is None else [f"--data.path={data}"]
     experiment = build(["--config", str(settings_file(ckpt)), *file, *settings])
-    load_weights(ckpt, experiment.model)
+    content = load_weights(ckpt, experiment.model)
+    check_provenance(ckpt, content, experiment.data, allow_foreign)
     experiment.model.eval()
     return experiment
 

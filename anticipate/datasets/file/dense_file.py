@@ -57,6 +57,9 @@ class DenseStore(DataFile):
             )
         return parts[part]
 
+    def _division(self) -> object:
+        return self.splits
+
     def num_frames(self, video_id: str) -> int:
         """Return the length T of a video at the annotation rate."""
         return int(self._video(video_id)["labels"].shape[0])

@@ -165,6 +165,11 @@ class ShortTermStore(DataFile):
         segment_ids, video_ids = (tuple(columns[name].asstr()[:]) for name in ("id", "video"))
         return SegmentTable(segment_ids, video_ids, *(columns[name][:] for name in NUMBERS))
 
+    def _division(self) -> object:
+        tables = [self.rows(k, part) for k, parts in self.num_rows.items() for part in parts]
+        columns = [(t.segment_ids, t.video_ids, *(n.tolist() for n in t.numbers)) for t in tables]
+        return self.num_rows, columns, self.taxonomy
+
     def num_frames(self, video_id: str) -> int:
         """Return the length of a video at the annotation rate, which is its last frame."""
         return int(self._video(video_id).attrs["num_frames"])

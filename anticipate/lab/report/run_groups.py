@@ -21,13 +21,16 @@ class Group(NamedTuple):
     runs: tuple[Run, ...]
     stem: str
     """Start of the names of its files."""
+    caveat: str = ""
+    """Why its results are not those of a model on its own data; empty where they are."""
 
     @property
     def title(self) -> str:
         """Data set and kind of features."""
         features = "synthetic features" if self.synthetic else "real features"
         known = data_sets().get(self.dataset)
-        return f"{known.title if known else self.dataset}, {features}"
+        caveat = f", {self.caveat}" if self.caveat else ""
+        return f"{known.title if known else self.dataset}, {features}{caveat}"
 
     @property
     def measures(self) -> list[str]:
@@ -71,19 +74,28 @@ def series(runs: Iterable[Run], measure: str) -> dict[tuple[str, int], float]:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Put comparable runs together: real features first, then by kind, data set and folder."""
-    groups: dict[tuple[bool, str, str, Path], list[Run]] = {}
+    """Put comparable runs together: real features first, then by kind, data set and folder.
+
+    Results with a caveat come last, in groups of their own.
+    """
+    groups: dict[tuple[str, bool, str, str, Path], list[Run]] = {}
     for run in runs:
         found = run.metrics
-        key = (bool(found["synthetic"]), found["kind"], found["dataset"], run.root)
+        caveat = (found.get("caveat") or "").partition(":")[0]
+        key = (caveat, bool(found["synthetic"]), found["kind"], found["dataset"], run.root)
         groups.setdefault(key, []).append(run)
     ordered = sorted(groups)
-    stems = [f"{key[2]}_{'synthetic' if key[0] else 'real'}" for key in ordered]
+    stems = [_stem(*key) for key in ordered]
     return [
-        Group(root, kind, dataset, synthetic, tuple(groups[key]), _numbered(stems, place))
+        Group(root, kind, dataset, synthetic, tuple(groups[key]), _numbered(stems, place), caveat)
         for place, key in enumerate(ordered)
-        for synthetic, kind, dataset, root in (key,)
+        for caveat, synthetic, kind, dataset, root in (key,)
     ]
+
+
+def _stem(caveat: str, synthetic: bool, _: str, dataset: str, *__: object) -> str:
+    words = (dataset, "synthetic" if synthetic else "real", caveat.replace(" ", "_"))
+    return "_".join(filter(None, words))
 
 
 def _numbered(stems: list[str], place: int) -> str:

@@ -16,7 +16,7 @@ import yaml
 from anticipate import __version__
 from anticipate.errors import DataError
 from anticipate.figures.saved import read_usage
-from anticipate.files import CONFIG, FIGURES, METRICS, READABLE_METRICS, SAME_AS
+from anticipate.files import CONFIG, FIGURES, METRICS, READABLE_METRICS, SAME_AS, TEST_CONFIG
 from anticipate.protocol.measures import named_scores
 
 FILES = frozenset({CONFIG, METRICS, SAME_AS})
@@ -115,13 +115,12 @@ def _run_folders(path: Path) -> Iterable[Path]:
 def _read(folder: Path) -> Run:
     if (folder / SAME_AS).is_file():
         return _follow(folder)
-    for name, advice in (
-        (CONFIG, "half-deleted or never started; remove the folder"),
-        (METRICS, "not finished: go on with --ckpt_path last"),
-    ):
-        if not (folder / name).is_file():
-            raise _UnusableError(f"no {name}: {advice}")
-    name = _run_name(folder / CONFIG)
+    configs = [folder / name for name in (CONFIG, TEST_CONFIG) if (folder / name).is_file()]
+    if not configs:
+        raise _UnusableError(f"no {CONFIG}: half-deleted or never started; remove the folder")
+    if not (folder / METRICS).is_file():
+        raise _UnusableError(f"no {METRICS}: not finished: go on with --ckpt_path last")
+    name = _run_name(configs[0])
     depth = len(Path(name).parts) + 1
     root = folder.parents[depth] if len(folder.parents) > depth else folder.parent
     return Run(folder, root, name, _read_metrics(folder / METRICS))

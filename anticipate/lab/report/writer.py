@@ -26,6 +26,10 @@ SYNTHETIC = (
     "Synthetic features: made from the labels, so these numbers say how the methods and settings "
     "compare, and nothing about real video. They never stand in one table with real ones."
 )
+CAVEAT = (
+    "Checkpoints of other data than those they are scored on, or of unknown data: the model may "
+    "have been trained on what it is scored on here."
+)
 SECONDS = "efficiency/seconds_per_video"
 
 
@@ -82,6 +86,7 @@ class ReportWriter:
 
     def _group(self, group: Group, judged: list[JudgedClaim]) -> Section:
         note = page.paragraph(SYNTHETIC, "warning") if group.synthetic else ""
+        note += page.paragraph(CAVEAT, "warning") if group.caveat else ""
         first, *others = [self._table(table) for table in score_tables(group)]
         scores = page.card(first, *others[:1], page.folded("more measures", "".join(others[1:])))
         if not others:

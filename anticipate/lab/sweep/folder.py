@@ -11,6 +11,7 @@ from anticipate.files import CHECKPOINT, CONFIG, METRICS, SAME_AS, write_whole
 from anticipate.training.settings import Settings, flatten, read_yaml
 
 WITHOUT_EFFECT = (
+    "allow_foreign_checkpoint",
     "checkpoint.",
     "ckpt_path",
     "expert_usage.",

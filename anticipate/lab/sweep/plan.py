@@ -93,7 +93,8 @@ class Planned(NamedTuple):
 class Choice(NamedTuple):
     """What the user wants of every experiment; None leaves it to the experiment's file."""
 
-    run_dir: Path
+    run_dir: Path | None = None
+    """Folder of all runs; by default the `run_dir` of each experiment."""
     seeds: tuple[int, ...] | None = None
     splits: Literal["all"] | tuple[int, ...] | None = None
     overrides: tuple[str, ...] = ()
@@ -128,7 +129,7 @@ def expand(
             *(f"--{override}" for override in choice.overrides),
         )
         try:
-            settings = read([*options, f"--run_dir={choice.run_dir}"])
+            settings = read(options)
         except ConfigError as error:
             raise ConfigError(f"{experiment}: {error}") from error
         name = str(settings["run_name"])
@@ -140,7 +141,7 @@ def expand(
         owners[name] = experiment
         splits = splits_of(settings) if choice.splits == "all" else choice.splits
         runs += [
-            _run(name, options, settings, split, seed, choice.run_dir)
+            _run(name, options, settings, split, seed, choice.run_dir or Path(settings["run_dir"]))
             for split in splits or (settings[SPLIT],)
             for seed in choice.seeds or (settings[SEED],)
         ]
@@ -179,10 +180,11 @@ def _run(
 ) -> Run:
     place = (f"--data.init_args.split={split}", f"--seed_everything={seed}", f"--run_dir={run_dir}")
     folder = run_dir / name / f"split_{split}" / f"seed_{seed}"
-    exact: dict[str, Any] = {**settings, SPLIT: split, SEED: seed}
+    exact: dict[str, Any] = {**settings, SPLIT: split, SEED: seed, "run_dir": str(run_dir)}
     return Run(name, split, seed, run_dir, folder, (*options, *place), exact)
 
 
 def _identity(run: Run) -> str:
     settings = decisive(run.settings)
-    return repr(sorted((key, value) for key, value in settings.items() if key != "run_name"))
+    own = sorted((key, value) for key, value in settings.items() if key != "run_name")
+    return repr((run.run_dir, own))

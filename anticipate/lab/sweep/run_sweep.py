@@ -42,7 +42,7 @@ def sweep(options: argparse.Namespace) -> None:
     if options.dry_run:
         Console().print(plan_table(planned))
         return
-    launcher = _launcher(options)
+    launcher = _launcher(options, planned[0].run.run_dir)
     for run, _, same_as in planned:
         if same_as:
             share_results(run.folder, same_as, run.run_dir)
@@ -97,9 +97,9 @@ def _plan(options: argparse.Namespace) -> list[Planned]:
     return plan(expand(find_experiments(options.paths), choice, read, splits_of))
 
 
-def _launcher(options: argparse.Namespace) -> Launcher:
+def _launcher(options: argparse.Namespace, run_dir: Path) -> Launcher:
     if options.launcher == "slurm":
-        return SlurmLauncher(options.run_dir, options.jobs, options.slurm)
+        return SlurmLauncher(run_dir, options.jobs, options.slurm)
     if options.slurm:
         raise ConfigError("--slurm needs --launcher slurm")
     return LocalLauncher(shares(this_machine(), options.jobs))

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="settings of every experiment, as those of anticipate fit: trainer.max_epochs=3",
     )
-    add("--run-dir", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add("--run-dir", type=Path, metavar="DIR", help="folder of all runs (default: the files')")
     add("--launcher", choices=("local", "slurm"), default="local", help="where (default: local)")
     add("--jobs", type=_count, metavar="N", help="runs at a time (default: one per GPU, or one)")
     add(

@@ -23,6 +23,7 @@ from anticipate.protocol.dense_baselines import LastLabel, TriGram
 from anticipate.protocol.dense_scores import DenseScores
 from anticipate.protocol.dense_table import horizon_table
 from anticipate.training.callbacks.run_files import write_results
+from anticipate.training.provenance import caveat
 from anticipate.types import DenseBatch, DenseForecast
 
 __all__ = ["DenseResults"]
@@ -126,6 +127,7 @@ class DenseResults(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         videos = next(iter(next(iter(rows.values())).values()))["num_videos"]
         title = f"{data.dataset}, split {data.split}, {videos} test videos"
+        title += f", {caveat(trainer)}" if caveat(trainer) else ""
         console = Console()
         for measure in ("mean_moc", "top1_moc"):
             console.print(horizon_table(title, rows, measure, data.synthetic))

@@ -15,6 +15,7 @@ from anticipate.errors import RunExistsError
 from anticipate.files import CONFIG, METRICS, write_whole
 from anticipate.training.callbacks.drawing import writers
 from anticipate.training.callbacks.efficiency import efficiency
+from anticipate.training.provenance import caveat
 
 
 def write_results(
@@ -47,6 +48,7 @@ def write_results(
         "split": data.split,
         "seed": data.seed,
         "synthetic": data.synthetic,
+        "caveat": caveat(trainer) or None,
         **counts,
         "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
         "scores": scores,

@@ -16,6 +16,7 @@ from anticipate.protocol.short_term_baselines import FrequencyPrior, RepeatLast,
 from anticipate.protocol.short_term_scores import ShortTermScores
 from anticipate.protocol.short_term_table import short_term_table
 from anticipate.training.callbacks.run_files import write_results
+from anticipate.training.provenance import caveat
 from anticipate.types import ShortTermBatch
 
 __all__ = ["ShortTermResults"]
@@ -83,6 +84,7 @@ class ShortTermResults(Callback):
         data = _data(trainer)
         num_scored, num_rows = rows[model.method]["num_scored"], data.test_segments.num_rows
         title = f"{data.dataset}, split {data.split}, {num_scored:,} of {num_rows:,} rows"
+        title += f", {caveat(trainer)}" if caveat(trainer) else ""
         console = Console()
         console.print(short_term_table(title, rows, data.synthetic))
         path = write_results(trainer, model, "short_term", rows, num_scored=num_scored)

@@ -18,12 +18,13 @@ def steps(runs):
 def read(options):
     """Stand in for reading files: their stem is the run name."""
     name = Path(options[options.index("--config") + 1]).stem
-    return {"run_name": name, "seed_everything": 7, "data.init_args.split": 2}
+    own = {"run_dir": "own"} if name == "kept" else {"run_dir": "runs"}
+    return {"run_name": name, "seed_everything": 7, "data.init_args.split": 2, **own}
 
 
 def expanded(names, splits_of=lambda settings: (1, 2, 3), **choice):
     experiments = [Path(name) for name in names]
-    return expand(experiments, Choice(run_dir=Path("runs"), **choice), read, splits_of)
+    return expand(experiments, Choice(**choice), read, splits_of)
 
 
 def test_files_times_splits_times_seeds():
@@ -44,6 +45,13 @@ def test_settings_reach_the_command_line_of_fit_after_the_files():
         *("--config", "a.yaml", "--profile", "demo", "--trainer.max_epochs=3"),
         *("--data.init_args.split=2", "--seed_everything=4", "--run_dir=runs"),
     )
+
+
+def test_runs_go_where_their_file_says_unless_another_folder_is_chosen():
+    assert [run.folder for run in expanded(["kept.yaml"])] == [Path("own/kept/split_2/seed_7")]
+    (run,) = expanded(["kept.yaml"], run_dir=Path("other"))
+    assert run.folder == Path("other/kept/split_2/seed_7")
+    assert "--run_dir=other" in run.options
 
 
 def test_two_files_with_one_run_name_are_refused():
