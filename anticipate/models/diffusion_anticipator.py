@@ -26,6 +26,7 @@ from anticipate.diffusion.schedule import (
 )
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
+from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.nn.denoiser import Denoiser, DenoiserOutput
 from anticipate.nn.mixant import MixANT
@@ -210,6 +211,14 @@ class DiffusionAnticipator(DenseAnticipator):
         other processes.
         """
         return {**super().__getstate__(), "optimizer": None}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the network was built with."""
+        checkpoint[KEY] = plain_settings(self.denoiser)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another network where Lightning has guessed it."""
+        check_network(self, self.denoiser, checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and the plateau rule on the epoch's training loss."""

@@ -1,6 +1,7 @@
 """Training of networks that predict the next action at every step of a clip (AGA Sec. 4)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -10,6 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from anticipate.errors import ConfigError
 from anticipate.models.anticipation_loss import Reduction, anticipation_loss, class_weights
+from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.nn.aga import AGA, perturbed_past
@@ -99,6 +101,14 @@ class SequenceAnticipator(ShortTermAnticipator):
             self.perturbed_placement,
         )
         return ShortTermForecast(self.network(batch.features, past))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the network was built with."""
+        checkpoint[KEY] = plain_settings(self.network)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another network where Lightning has guessed it."""
+        check_network(self, self.network, checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and the cosine of the learning rate.
