@@ -44,6 +44,8 @@ class SequenceAnticipator(ShortTermAnticipator):
     """
 
     weights: Tensor | None
+    schedule_needs_max_epochs = True
+    """The learning rate falls to 0 over all epochs: a training of another length is another one."""
 
     def __init__(
         self,

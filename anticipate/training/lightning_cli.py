@@ -15,6 +15,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -26,7 +27,7 @@ from anticipate.console import notice
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import AnticipateError, ConfigError
-from anticipate.files import CHECKPOINT
+from anticipate.files import CHECKPOINT, CONFIG
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.training.callbacks.dashboard import Dashboard
@@ -40,6 +41,7 @@ from anticipate.training.callbacks.short_term_results import ShortTermResults
 from anticipate.training.callbacks.write_predictions import PredictionsFile
 from anticipate.training.checkpoints import check_fits
 from anticipate.training.provenance import DataRecord, check_provenance
+from anticipate.training.resuming import check_resume, note_resume
 from anticipate.training.settings import FILE_KEYS, YAML_MODE, expand, explain, option_names
 
 PARTS = ("data", "model")
@@ -195,7 +197,7 @@ class AnticipateCLI(LightningCLI):
         debugging = self.config.trainer.fast_dev_run
         if not debugging and self.config.ckpt_path is None:
             refuse_existing_run(self.trainer)
-        start = self._checkpoint() if self.config.ckpt_path is not None else None
+        start = None if self.config.ckpt_path is None else self._resume()
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=start)
         except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
@@ -223,6 +225,18 @@ class AnticipateCLI(LightningCLI):
             run(self.model, self.datamodule, ckpt_path=self._checkpoint(), **options)
         except SystemExit:
             raise KeyboardInterrupt from None
+
+    def _resume(self) -> str:
+        """Return the path of the checkpoint that the training goes on from."""
+        path = self._checkpoint()
+        config = Path(path).parent.parent / CONFIG
+        if config.is_file():
+            settings = yaml.safe_load(self.parser.dump(self.config))
+            changed = check_resume(config, settings, self.model)
+            folder = Path(self.trainer.log_dir or ".")
+            if self.trainer.is_global_zero and (folder / CONFIG).is_file():
+                note_resume(folder, path, changed)
+        return path
 
     def _checkpoint(self, name: str | None = None) -> str:
         """Return the path of a checkpoint that fits the model; by default the one asked for."""

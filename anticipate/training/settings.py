@@ -41,6 +41,23 @@ DROPPED_KEYS = ("weights_only",)
 RENAMED_VALUES = {("loss_reduction", "code"): "released"}
 """Settings of earlier versions: keys at the top of a file, keys without effect, and values."""
 
+WITHOUT_EFFECT = (
+    "allow_foreign_checkpoint",
+    "checkpoint.",
+    "ckpt_path",
+    "expert_usage.",
+    "figures.",
+    "predictions.",
+    "run_dir",
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.logger.",
+)
+"""How the keys begin that leave the results of a run as they are .."""
+ANY_PLACE = (".scan_backend",)
+""".. and how they end, wherever they are."""
+
 YAML_MODE = "anticipate"
 """Name under which jsonargparse knows our loader."""
 
@@ -199,6 +216,28 @@ def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif value is not None:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def decisive(settings: Settings) -> dict[str, Any]:
+    """Return the settings that decide about the results of a run."""
+    return {
+        key: value
+        for key, value in settings.items()
+        if not key.startswith(WITHOUT_EFFECT) and not key.endswith(ANY_PLACE)
+    }
+
+
+def differences(first: Settings, second: Settings, free: tuple[str, ...] = ()) -> list[str]:
+    """Return the keys, of those that decide about the results, whose values differ.
+
+    Args:
+        first: Settings of a run.
+        second: Those of another.
+        free: How further keys begin that may differ.
+    """
+    a, b = decisive(first), decisive(second)
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    return [key for key in keys if not key.startswith(free)] if free else keys
 
 
 def explain(message: str, options: Iterable[str], classes: Sequence[str]) -> str:

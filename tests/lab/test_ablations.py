@@ -12,10 +12,9 @@ import anticipate
 from anticipate.datasets import Synthetic, SyntheticActions
 from anticipate.errors import ConfigError
 from anticipate.lab.studies import read_study, studies
-from anticipate.lab.sweep.folder import differences
 from anticipate.training.lightning_cli import FROM_DATA
 from anticipate.training.loading import read as resolve
-from anticipate.training.settings import config_chain, flatten, run_name
+from anticipate.training.settings import config_chain, differences, flatten, run_name
 
 STUDIES = {study.name: study for study in studies()}
 POINTS = [

@@ -1,4 +1,4 @@
-"""What a run folder holds, empty or finished, and which settings decide about its results."""
+"""What a run folder holds, from an empty one to a finished run."""
 
 import json
 from pathlib import Path
@@ -8,40 +8,7 @@ import yaml
 
 from anticipate.errors import RunExistsError
 from anticipate.files import CHECKPOINT, CONFIG, METRICS, SAME_AS, write_whole
-from anticipate.training.settings import Settings, flatten, read_yaml
-
-WITHOUT_EFFECT = (
-    "allow_foreign_checkpoint",
-    "checkpoint.",
-    "ckpt_path",
-    "expert_usage.",
-    "figures.",
-    "predictions.",
-    "run_dir",
-    "trainer.default_root_dir",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.logger.",
-)
-"""How the keys begin that leave the results of a run as they are .."""
-ANY_PLACE = (".scan_backend",)
-""".. and how they end, wherever they are."""
-
-
-def decisive(settings: Settings) -> dict[str, Any]:
-    """Return the settings that decide about the results of a run."""
-    return {
-        key: value
-        for key, value in settings.items()
-        if not key.startswith(WITHOUT_EFFECT) and not key.endswith(ANY_PLACE)
-    }
-
-
-def differences(first: Settings, second: Settings) -> list[str]:
-    """Return the keys, of those that decide about the results, whose values differ."""
-    a, b = decisive(first), decisive(second)
-    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
-
+from anticipate.training.settings import Settings, differences, flatten, read_yaml
 
 Stage = Literal["new", "begun", "finished"]
 """`new`: nothing that a training would lose; `begun`: it can go on; `finished`: it was tested."""

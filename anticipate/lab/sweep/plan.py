@@ -9,8 +9,8 @@ from anticipate.datasets.file.dense_file import DenseStore
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import ConfigError
 from anticipate.lab.studies import STUDY_FILE
-from anticipate.lab.sweep.folder import Stage, decisive, shared_results, stage_of
-from anticipate.training.settings import Settings, find_file
+from anticipate.lab.sweep.folder import Stage, shared_results, stage_of
+from anticipate.training.settings import Settings, decisive, find_file
 
 
 def splits_of(settings: Settings) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ def write_metrics(folder: Path, document: Mapping[str, Any]) -> Path:
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes `config.yaml` before training; other commands write `config.test.yaml` and so on."""
+    """Writes `config.yaml` before a new training; other commands write `config.test.yaml` .."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file where there is a run folder."""
@@ -85,6 +85,8 @@ class SaveRunConfig(SaveConfigCallback):
         command = trainer.state.fn.value if trainer.state.fn else stage
         if command != "fit":
             self.config_filename = f"config.{command}.yaml"
+        elif trainer.log_dir and (Path(trainer.log_dir) / CONFIG).is_file():
+            return  # a training that goes on: the file stays as the run was started
         self.overwrite = True  # `refuse_existing_run` has spoken before anything was written
         super().setup(trainer, pl_module, stage)
 
