@@ -1,6 +1,8 @@
-"""What a run folder holds, by name, and how a file is written: whole or not at all."""
+"""What a run folder holds, names that may become paths, and writing a file whole or not at all."""
 
 from pathlib import Path
+
+from anticipate.errors import AnticipateError
 
 CONFIG = "config.yaml"
 """All settings of the training."""
@@ -18,6 +20,24 @@ PREDICTIONS = "predictions.h5"
 
 READABLE_METRICS = ("0.1", "0.2")
 """Versions of the package, without the last number, whose `metrics.json` this one understands."""
+
+
+def check_name(name: str, what: str, error: type[AnticipateError]) -> str:
+    """Return a name that is safe as a file, a folder or a group of an HDF5 file.
+
+    Args:
+        name: What was found.
+        what: What it names, and where it was found, for the message.
+        error: Kind of error to raise.
+
+    Raises:
+        AnticipateError: It is empty, `.` or `..`, or holds a slash, a backslash or a NUL.
+    """
+    if name in ("", ".", "..") or set(name) & set("/\\\0"):
+        raise error(
+            f"{what} is {name!r}: expected a name without slashes that is not empty, '.' or '..'"
+        )
+    return name
 
 
 def write_whole(path: Path, text: str) -> None:

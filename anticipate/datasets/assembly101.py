@@ -24,13 +24,20 @@ from jaxtyping import Float32, Int16
 
 from anticipate.console import notice
 from anticipate.datasets.batches.dense_module import DenseDataModule
-from anticipate.datasets.release.arrays import ArrayFeatures, ArrayFile, ArraySlice, array_file
+from anticipate.datasets.release.arrays import (
+    ArrayFeatures,
+    ArrayFile,
+    ArraySlice,
+    Layout,
+    array_files,
+)
 from anticipate.datasets.release.databases import database_state, decode_row, reading
 from anticipate.datasets.release.mstcn import tell_mended
 from anticipate.datasets.release.releases import DenseRelease, FeatureSource, LabelledVideo
 from anticipate.datasets.release.synthesis import synthesized
-from anticipate.datasets.release.text_files import check_unique, read_lines
+from anticipate.datasets.release.text_files import check_unique, read_lines, whole_number
 from anticipate.errors import DataError
+from anticipate.files import check_name
 
 __all__ = ["Assembly101"]
 
@@ -89,7 +96,13 @@ class Assembly101(DenseDataModule):
             return release, synthesized(release, options)
         folder = options.features or options.source / "features"
         return find_views(
-            release, views, folder, options.feature_dim, options.stride, options.allow_missing
+            release,
+            views,
+            folder,
+            options.feature_dim,
+            options.stride,
+            options.allow_missing,
+            options.layout,
         )
 
 
@@ -214,24 +227,13 @@ def read_timeline(path: Path, vocabulary: Mapping[str, int]) -> Timeline:
     return Timeline(segments[0].start, labels)
 
 
-def frame_number(text: str, path: Path, line: int) -> int:
-    """Read a frame number.
-
-    Raises:
-        DataError: The text is no whole number from 0 on.
-    """
-    if not (text.isascii() and text.isdigit()):
-        raise DataError(f"{path}:{line}: expected a frame number, found '{text}'")
-    return int(text)
-
-
 def _segment(text: str, vocabulary: Mapping[str, int], path: Path, line: int) -> _Segment:
     fields = text.split("\t")
     if len(fields) not in (3, 4):
         raise DataError(
             f"{path}:{line}: expected start, end, action with TABs between, not '{text}'"
         )
-    start, stop = (frame_number(field, path, line) for field in fields[:2])
+    start, stop = (whole_number(field, f"{path}:{line}") for field in fields[:2])
     if stop <= start:
         raise DataError(f"{path}:{line}: a segment from frame {start} to {stop} is empty")
     if fields[2] not in vocabulary:
@@ -255,6 +257,7 @@ def find_views(
     feature_dim: int,
     stride: int,
     allow_missing: bool,
+    layout: Layout | None = None,
 ) -> tuple[DenseRelease, FeatureSource]:
     """Find the features of every video and how many of its frames they cover.
 
@@ -276,10 +279,14 @@ def find_views(
         }
         source = ImageFeatures(sequences, feature_dim, stride)
     else:
-        slices = {
-            name: ArraySlice(array_file(path, feature_dim), view.first_frame)
+        paths = {
+            name: folder / view.sequence / view.name / "features.npy"
             for name, view in views.items()
-            if (path := folder / view.sequence / view.name / "features.npy").exists()
+        }
+        there = {name: path for name, path in paths.items() if path.exists()}
+        slices = {
+            name: ArraySlice(file, views[name].first_frame)
+            for name, file in array_files(there, feature_dim, layout).items()
         }
         available = {name: part.file.num_frames - part.first for name, part in slices.items()}
         files = [part.file for part in slices.values()]
@@ -392,9 +399,12 @@ def read_rows(path: Path) -> list[Row]:
     """
     rows = []
     for line, fields in _read_csv(path, _VIDEO_COLUMNS):
-        end = frame_number(fields["video_end_frame"], path, line)
+        end = whole_number(fields["video_end_frame"], f"{path}:{line}")
         where = f"{path}:{line}"
-        rows.append(Row(where, fields["video_id"], fields["view"], fields["action_type"], end))
+        names = (fields["video_id"], fields["view"], fields["action_type"])
+        for name, column in zip(names, _VIDEO_COLUMNS, strict=False):
+            check_name(name, f"{where}: {column}", DataError)
+        rows.append(Row(where, *names, end))
     check_unique([row.video_id for row in rows], path, first_line=2)
     return rows
 

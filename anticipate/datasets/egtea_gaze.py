@@ -25,9 +25,8 @@ from anticipate.datasets.release.rulstm import (
     name_classes,
     read_fields,
     read_segments,
-    whole_number,
 )
-from anticipate.datasets.release.text_files import compare_counts
+from anticipate.datasets.release.text_files import compare_counts, whole_number
 from anticipate.errors import DataError
 
 _FILES = {"train": "training{}.csv", "validation": "validation{}.csv"}

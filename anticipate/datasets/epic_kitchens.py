@@ -24,9 +24,13 @@ from anticipate.datasets.release.rulstm import (
     name_classes,
     read_records,
     read_segments,
+)
+from anticipate.datasets.release.text_files import (
+    check_unique,
+    compare_counts,
+    read_lines,
     whole_number,
 )
-from anticipate.datasets.release.text_files import check_unique, compare_counts, read_lines
 from anticipate.errors import DataError
 
 SPLIT = "1"

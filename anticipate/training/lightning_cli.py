@@ -27,7 +27,7 @@ from anticipate.console import notice
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import AnticipateError, ConfigError
-from anticipate.files import CHECKPOINT, CONFIG
+from anticipate.files import CHECKPOINT, CONFIG, check_name
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.training.callbacks.dashboard import Dashboard
@@ -273,6 +273,8 @@ def parse(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     config = parser.parse_args(expand(words))
     for key in FILE_KEYS:
         config.pop(key, None)
+    for part in config.run_name.split("/"):
+        check_name(part, f"run_name '{config.run_name}': a folder of it", ConfigError)
     return config
 
 

@@ -16,7 +16,8 @@ from jaxtyping import Float32, Int16, Integer
 
 from anticipate.datasets.file.data_file import CAN_ADVISE, DataFile, to_float32
 from anticipate.datasets.file.partial_file import PartialFile, write_text
-from anticipate.errors import ConfigError
+from anticipate.errors import ConfigError, DataError
+from anticipate.files import check_name
 
 
 class DenseStore(DataFile):
@@ -178,6 +179,7 @@ class DenseWriter(PartialFile):
         """
         num_frames = len(labels)
         covered = num_frames if num_feature_frames is None else num_feature_frames
+        check_name(video_id, "the id of a video", DataError)
         with self._writing():
             video = self._file["videos"].create_group(video_id)
             video.attrs["activity"] = activity

@@ -18,7 +18,8 @@ from anticipate.datasets.file.data_file import MAKE_WITH, DataFile, to_float32
 from anticipate.datasets.file.partial_file import PartialFile, write_text
 from anticipate.datasets.file.segment_table import NUMBERS, SegmentTable
 from anticipate.datasets.release.releases import FPS, RecordedVideo, ShortTermRelease
-from anticipate.errors import ConfigError
+from anticipate.errors import ConfigError, DataError
+from anticipate.files import check_name
 from anticipate.types import ShortTermMeasures, ShortTermProtocol, Taxonomy
 
 
@@ -268,6 +269,7 @@ class ShortTermWriter(PartialFile):
             video: Facts of the video.
             features: Blocks of consecutive feature rows.
         """
+        check_name(video.video_id, "the id of a video", DataError)
         with self._writing():
             group = self._file["videos"].create_group(video.video_id)
             group.attrs["participant"] = video.participant

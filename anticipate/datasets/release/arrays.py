@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from anticipate.datasets.release.releases import LabelledVideo
 from anticipate.errors import DataError
+
+Layout = Literal["channels-first", "frames-first"]
+"""Which axis of a feature array is the first."""
+LAYOUTS = get_args(Layout)
 
 _BLOCK_BYTES = 1 << 25  # one block per worker is in memory
 
@@ -27,24 +31,73 @@ class ArrayFile(NamedTuple):
     """Bytes before the first value."""
 
 
-def array_file(path: Path, feature_dim: int) -> ArrayFile:
-    """Read the header of a feature file.
+def array_files(
+    paths: Mapping[str, Path], feature_dim: int, layout: Layout | None = None
+) -> dict[str, ArrayFile]:
+    """Read the headers of the feature files of a release, whose arrays all have one layout.
+
+    A file with as many frames as channels does not show which axis is which: it follows the others.
+
+    Args:
+        paths: File of each video.
+        feature_dim: Number of channels.
+        layout: First axis of the arrays that do not show it, and leave for the files to be of both
+            layouts; None to see it from the files.
 
     Raises:
-        DataError: The file is missing, no array, or has no axis of `feature_dim`.
+        DataError: A file is missing, no array, of another width or type, or without frames; the
+            files have both layouts, or none of them shows which one.
     """
-    array = _map(path)
-    if array.ndim != 2 or feature_dim not in array.shape or array.dtype.kind != "f":
-        raise DataError(
-            f"{path}: found {array.dtype} of shape {array.shape}, expected floating point numbers "
-            f"of shape ({feature_dim}, frames); give another width with --feature-dim"
+    arrays = {name: _checked(path, feature_dim) for name, path in paths.items()}
+    shown: dict[bool, Path] = {}
+    for name, array in arrays.items():
+        if array.shape[0] != array.shape[1]:
+            shown.setdefault(array.shape[0] != feature_dim, paths[name])
+    if layout is None and arrays and len(shown) != 1:
+        why = (
+            f"{shown[False]} is channels x frames and {shown[True]} frames x channels"
+            if shown
+            else f"{next(iter(paths.values()))} has as many frames as channels, as all others have"
         )
-    turned = array.shape[0] != feature_dim
+        raise DataError(
+            f"{why}: say which layout arrays have that do not show it, with --layout "
+            f"{' or '.join(LAYOUTS)}"
+        )
+    square = next(iter(shown), False) if layout is None else layout == "frames-first"
+    return {
+        name: _array_file(paths[name], array, _turned(array, feature_dim, square))
+        for name, array in arrays.items()
+    }
+
+
+def _turned(array: np.memmap, feature_dim: int, square: bool) -> bool:
+    """Tell whether frames are the first axis; `square` is the answer for a square array."""
+    num_rows, num_columns = array.shape
+    return square if num_rows == num_columns else num_rows != feature_dim
+
+
+def _array_file(path: Path, array: np.memmap, turned: bool) -> ArrayFile:
     num_frames = array.shape[0 if turned else 1]
     if num_frames == 0:
         raise DataError(f"{path}: has no frames")
     frames_together = turned != array.flags.f_contiguous
     return ArrayFile(path, num_frames, turned, frames_together, array.dtype, array.offset)
+
+
+def _checked(path: Path, feature_dim: int) -> np.memmap:
+    """Map an array and see that it can be features."""
+    array = _map(path)
+    if array.ndim != 2 or feature_dim not in array.shape:
+        raise DataError(
+            f"{path}: found an array of shape {array.shape}, expected ({feature_dim}, frames); "
+            "give another width with --feature-dim"
+        )
+    if array.dtype.kind != "f":
+        raise DataError(
+            f"{path}: found numbers of type {array.dtype}, expected floating point numbers; "
+            "save the array anew with .astype('float32')"
+        )
+    return array
 
 
 class ArraySlice(NamedTuple):
@@ -132,4 +185,9 @@ def _map(path: Path) -> np.memmap:
         ) from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a complete .npy file ({error})") from error
+    if not isinstance(array, np.memmap):
+        raise DataError(
+            f"{path}: found an archive of several arrays (.npz), expected one array; save it with "
+            "numpy.save"
+        )
     return array

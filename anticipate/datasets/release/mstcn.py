@@ -15,11 +15,18 @@ import numpy as np
 from jaxtyping import Int16
 
 from anticipate.console import notice
-from anticipate.datasets.release.arrays import ArrayFeatures, ArrayFile, ArraySlice, array_file
+from anticipate.datasets.release.arrays import (
+    ArrayFeatures,
+    ArrayFile,
+    ArraySlice,
+    Layout,
+    array_files,
+)
 from anticipate.datasets.release.releases import DenseRelease, FeatureSource, LabelledVideo
 from anticipate.datasets.release.synthesis import synthesized
 from anticipate.datasets.release.text_files import check_unique, read_lines
 from anticipate.errors import DataError
+from anticipate.files import check_name
 
 _BUNDLE = re.compile(r"(train|test)\.split(\d+)\.bundle")
 
@@ -58,7 +65,12 @@ def read_with_features(
         return release, synthesized(release, options)
     folder = options.features or options.source / "features"
     return match_features(
-        release, folder, options.feature_dim, options.stride, options.allow_missing
+        release,
+        folder,
+        options.feature_dim,
+        options.stride,
+        options.allow_missing,
+        options.layout,
     )
 
 
@@ -149,6 +161,8 @@ def read_splits(folder: Path) -> tuple[dict[str, dict[str, list[str]]], dict[str
             raise DataError(f"{path}: expected a name like train.split1.bundle")
         video_ids = [line.removesuffix(".txt") for line in read_lines(path, "one file per line")]
         check_unique(video_ids, path)
+        for line, video_id in enumerate(video_ids, start=1):
+            check_name(video_id, f"{path}:{line}: the id of a video", DataError)
         splits.setdefault(match[2], {})[match[1]] = video_ids
         for line, video_id in enumerate(video_ids, start=1):
             first_named.setdefault(video_id, f"{path}:{line}")
@@ -187,7 +201,12 @@ One window of the I3D network: an extractor that drops incomplete windows loses 
 
 
 def match_features(
-    release: DenseRelease, folder: Path, feature_dim: int, stride: int, allow_missing: bool
+    release: DenseRelease,
+    folder: Path,
+    feature_dim: int,
+    stride: int,
+    allow_missing: bool,
+    layout: Layout | None = None,
 ) -> tuple[DenseRelease, ArrayFeatures]:
     """Find `<video>.npy` of every video and cut the longer of labels and features.
 
@@ -200,7 +219,8 @@ def match_features(
     paths = {video.video_id: folder / f"{video.video_id}.npy" for video in release.videos}
     missing = {name for name, path in paths.items() if allow_missing and not path.exists()}
     present = release.without(missing)
-    files = {v.video_id: array_file(paths[v.video_id], feature_dim) for v in present.videos}
+    chosen = {video.video_id: paths[video.video_id] for video in present.videos}
+    files = array_files(chosen, feature_dim, layout)
     videos = tuple(_cut(video, files[video.video_id]) for video in present.videos)
     cuts = [
         abs(len(video.labels) - files[video.video_id].num_frames)

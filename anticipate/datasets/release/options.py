@@ -31,6 +31,11 @@ def add_dense_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out videos whose label or feature file is missing, and count them in the file",
     )
+    parser.add_argument(
+        "--layout",
+        choices=["channels-first", "frames-first"],
+        help="first axis of square feature arrays (default: as the others show)",
+    )
     add_stride(parser)
     parser.set_defaults(feature_dim=FEATURE_DIM)
 

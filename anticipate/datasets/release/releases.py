@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int16
 
 from anticipate.datasets.file.segment_table import SegmentTable, joined
+from anticipate.errors import DataError
 
 
 class LabelledVideo(NamedTuple):
@@ -123,9 +124,27 @@ def segments_by_video(
         splits: Segments of each part of each split; splits may repeat those of others.
     """
     everything = joined([table for parts in splits.values() for table in parts.values()])
+    _check_one_meaning(everything)
     first = np.sort(np.unique(np.array(everything.segment_ids), return_index=True)[1])
     distinct = everything.take(first)
     return {video_id: distinct.take(rows) for video_id, rows in sorted(distinct.by_video().items())}
+
+
+def _check_one_meaning(segments: SegmentTable) -> None:
+    """See that an id names one segment, in whatever splits it is.
+
+    Raises:
+        DataError: Two different segments have one id.
+    """
+    known: dict[str, tuple[object, ...]] = {}
+    columns = (segments.video_ids, *(column.tolist() for column in segments.numbers))
+    for segment_id, *segment in zip(segments.segment_ids, *columns, strict=True):
+        if known.setdefault(segment_id, tuple(segment)) != tuple(segment):
+            raise DataError(
+                f"segment '{segment_id}' is in two places with different content: "
+                f"{known[segment_id]} and {tuple(segment)} (video, start, end, classes); an id has "
+                "to name one segment in all splits"
+            )
 
 
 def labelled_videos(

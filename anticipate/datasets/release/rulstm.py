@@ -36,8 +36,9 @@ from anticipate.datasets.release.releases import (
     segments_by_video,
 )
 from anticipate.datasets.release.synthesis import synthesized_segments
-from anticipate.datasets.release.text_files import check_unique, read_lines
+from anticipate.datasets.release.text_files import check_unique, read_lines, whole_number
 from anticipate.errors import ConfigError, DataError
+from anticipate.files import check_name
 
 COLUMNS = ("id", "video", "start", "end", "verb", "noun", "action")
 WITHHELD = COLUMNS[4:]
@@ -62,15 +63,21 @@ def read_segments(
     segment_ids, video_ids, numbers = [], [], []
     for line, fields in read_fields(path, names):
         where = f"{path}:{line}"
-        start, stop, *classes = (whole_number(field, where) for field in fields[2:])
-        if not 1 <= start <= stop:
+        if line == 1 and not any(field.isdigit() for field in fields[2:]):
             raise DataError(
-                f"{where}: a segment from frame {start} to {stop}; frames count from 1 on"
+                f"{where}: found a header ({', '.join(fields)}), expected segments from the first "
+                f"line on: {', '.join(names)}, as RULSTM has them; remove that line"
             )
+        start, stop, *classes = (whole_number(field, where) for field in fields[2:])
+        if start < 1:
+            raise DataError(f"{where}: a segment from frame {start} on; frames count from 1 on")
+        if stop < start:
+            raise DataError(f"{where}: a segment ends at frame {stop}, before its start {start}")
         if vocabulary:
             _check_classes(classes, vocabulary, where)
-        segment_ids.append(str(whole_number(fields[0], where)) if numbered else fields[0])
-        video_ids.append(fields[1])
+        segment_id = str(whole_number(fields[0], where)) if numbered else fields[0]
+        segment_ids.append(check_name(segment_id, f"{where}: the id of a segment", DataError))
+        video_ids.append(check_name(fields[1], f"{where}: the id of a video", DataError))
         numbers.append((start, stop, *(classes or [UNKNOWN] * len(WITHHELD))))
     check_unique(segment_ids, path)
     columns = np.array(numbers, np.int32).T
@@ -120,21 +127,6 @@ def read_fields(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[
                 f"{', '.join(columns)}"
             )
         yield line, [field.strip() for field in fields]
-
-
-def whole_number(text: str, where: str) -> int:
-    """Read a number from 0 on that zeros may stand before.
-
-    Args:
-        text: What was found.
-        where: File and line, for the message.
-
-    Raises:
-        DataError: It is no such number.
-    """
-    if not (text.isascii() and text.isdigit()):
-        raise DataError(f"{where}: expected a whole number, found '{text}'")
-    return int(text)
 
 
 def _check_classes(classes: Sequence[int], vocabulary: Vocabulary, where: str) -> None:

@@ -50,8 +50,10 @@ def write_dense(
         stride: Frames from one stored row to the next.
 
     Raises:
-        DataError: The file exists, the disk is full, or features are missing or damaged.
+        DataError: The file exists, the disk is full, features are missing or damaged, or a part of
+            a split has no video.
     """
+    _check_parts(release)
     header = Header(
         dataset=release.dataset,
         kind="dense",
@@ -72,6 +74,19 @@ def write_dense(
                 video.video_id, video.labels, blocks, video.activity, video.num_feature_frames
             )
         writer.finish(release.splits, {**release.notes, **source.describe()})
+
+
+def _check_parts(release: DenseRelease) -> None:
+    """See that every part of every split has a video: nothing could be trained or scored else."""
+    for k, parts in release.splits.items():
+        for part, video_ids in parts.items():
+            if not video_ids:
+                left_out = {key: n for key, n in release.notes.items() if "without" in key}
+                why = "; ".join(f"{n} {key.replace('_', ' ')}" for key, n in left_out.items())
+                raise DataError(
+                    f"{release.source}: split {k} has no {part} video left"
+                    f"{f' ({why}, left out by --allow-missing)' if why else ''}: add their files"
+                )
 
 
 def write_short_term(

@@ -57,13 +57,14 @@ def test_array_columns_are_label_frame_numbers(assembly101_arrays, features_of):
 
 
 def test_turned_arrays_are_turned_back_with_a_notice(assembly101_arrays, features_of, capsys):
-    path = assembly101_arrays / "features" / "nusar_a" / "C1_rgb" / "features.npy"
-    np.save(path, np.load(path).T)
+    paths = list((assembly101_arrays / "features").glob("*/*/features.npy"))
+    for path in paths:
+        np.save(path, np.load(path).T)
     store = prepare(assembly101_arrays)
     expected = features_of("nusar_aC1_rgb", 30)[:, FIRST:LAST].T
     np.testing.assert_array_equal(store.features(VIDEO, 99, 1), expected)
-    assert store.notes == {"features": "npy", "feature_files_turned": 1}
-    assert "1 files are frames x features" in capsys.readouterr().err
+    assert store.notes == {"features": "npy", "feature_files_turned": len(paths)}
+    assert f"{len(paths)} files are frames x features" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stride", [1, 3])
@@ -107,16 +108,23 @@ def without_features(source):
     shutil.rmtree(source / "features" / "nusar_a")
 
 
-@pytest.mark.parametrize(
-    ("remove", "note"),
-    [(without_labels, "videos_without_labels"), (without_features, "videos_without_features")],
-)
-def test_missing_files_can_be_left_out_and_are_counted(assembly101_arrays, remove, note):
-    remove(assembly101_arrays)
+def test_missing_files_can_be_left_out_and_are_counted(assembly101_arrays):
+    shutil.rmtree(assembly101_arrays / "features" / "nusar_a" / "C1_rgb")
     store = prepare(assembly101_arrays, "--allow-missing")
-    assert store.notes[note] == 2
-    assert store.splits["1"]["train"] == ()
-    assert len(store.video_ids) == len(store.split(1, "test")) == 2
+    assert store.notes["videos_without_features"] == 1
+    assert len(store.split(1, "train")) == 1
+    assert len(store.video_ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("remove", "what"), [(without_labels, "labels"), (without_features, "features")]
+)
+def test_a_part_of_a_split_is_never_emptied(assembly101_arrays, remove, what):
+    remove(assembly101_arrays)
+    with pytest.raises(
+        DataError, match=rf"no train video left \(2 videos without {what}, left out"
+    ):
+        prepare(assembly101_arrays, "--allow-missing")
 
 
 LABELS = "coarse_labels/assembly_nusar_a.txt"
@@ -125,14 +133,14 @@ EDITS = {
     (LABELS, 1, "3\t3\tinspect toy"): "nusar_a.txt:1: a segment from frame 3 to 3 is empty",
     (LABELS, 2, "10\t25\tattach"): "nusar_a.txt:2: unknown action 'attach', not in actions.csv",
     (LABELS, 2, "10 25 attach cabin"): "nusar_a.txt:2: expected start, end, action with TABs",
-    (LABELS, 2, "10\tx\tattach cabin"): "nusar_a.txt:2: expected a frame number, found 'x'",
+    (LABELS, 2, "10\tx\tattach cabin"): "nusar_a.txt:2: expected a whole number, found 'x'",
     ("actions.csv", 3, "7,0,0,attach cabin,v,n"): "actions.csv:3: found id '7', expected 1",
     ("actions.csv", 3, "1,0,0,inspect toy,v,n"): "actions.csv:3: 'inspect toy' stands .* line 2",
     ("actions.csv", 1, "a,b,c"): "actions.csv:1: no column action_id, action_cls",
     ("actions.csv", 2, "0,0"): "actions.csv:2: too few columns",
     ("train.csv", 3, "1,nusar_a,C1_rgb,assembly,1,30"): f"train.csv:3: '{VIDEO}' stands already",
     ("train.csv", 2, "0,nusar_b,C1_rgb,assembly,1,30"): "C1_rgb' is in train.csv and in val.csv",
-    ("train.csv", 2, "0,nusar_a,C1_rgb,assembly,1,"): "train.csv:2: expected a frame number",
+    ("train.csv", 2, "0,nusar_a,C1_rgb,assembly,1,"): "train.csv:2: expected a whole number",
     ("train.csv", 2, "0,nusar_a,C1_rgb,assembly,1,2"): "train.csv:2: the view ends at frame 2, ",
     ("train.csv", 2, "0,nope,C1_rgb,assembly,1,30"): "train.csv:2: label file .* is missing",
 }

@@ -7,7 +7,7 @@ import pytest
 
 from anticipate.cli import main
 from anticipate.datasets.file.dense_file import DenseWriter
-from anticipate.datasets.release.arrays import ArrayFeatures, ArraySlice, array_file
+from anticipate.datasets.release.arrays import ArrayFeatures, ArraySlice, array_files
 from anticipate.datasets.release.releases import LabelledVideo
 from anticipate.datasets.release.write import read_ahead
 
@@ -59,7 +59,9 @@ def test_read_ahead_keeps_the_order_and_few_blocks(workers):
 def test_blocks_of_long_videos_stay_small(tmp_path, turned, stride):
     path, shape = tmp_path / "long.npy", (20_000, 2048) if turned else (2048, 20_000)
     np.lib.format.open_memmap(path, "w+", np.float32, shape).flush()  # sparse: takes no space
-    source = ArrayFeatures({"long": ArraySlice(array_file(path, 2048), 5)}, 2048, stride)
+    source = ArrayFeatures(
+        {"long": ArraySlice(array_files({"long": path}, 2048)["long"], 5)}, 2048, stride
+    )
     video = LabelledVideo("long", np.zeros(19_000, np.int16), "walking", 19_000)
     sizes = [(len(block), block.nbytes) for block in source.rows(video)]
     assert sum(length for length, _ in sizes) == -(-19_000 // stride)

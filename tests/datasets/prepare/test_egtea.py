@@ -75,3 +75,14 @@ def test_an_action_without_segments_is_named(egtea, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(words(egtea, tmp_path / "file.h5", "--synthesize-features"))
     assert "action 2 (Cut_tomato) has no segment that would tell its" in capsys.readouterr().err
+
+
+def test_an_id_names_one_segment_in_all_splits(egtea, tmp_path, capsys):
+    path = egtea / "training2.csv"
+    lines = path.read_text().splitlines()
+    first = lines[0].split(",")
+    first[3] = str(int(first[3]) + 1)
+    path.write_text("\n".join([",".join(first), *lines[1:]]))
+    with pytest.raises(SystemExit):
+        main(words(egtea, tmp_path / "file.h5", "--synthesize-features"))
+    assert "is in two places with different content" in capsys.readouterr().err

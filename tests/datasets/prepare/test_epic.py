@@ -14,6 +14,7 @@ from anticipate.datasets.file.segment_table import UNKNOWN
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.datasets.release.releases import LabelledVideo, segments_by_video
 from anticipate.datasets.release.synthesis import SegmentFeatures, SyntheticFeatures
+from anticipate.errors import DataError
 
 DATA_SETS = {"ek100": EpicKitchens100, "ek55": EpicKitchens55}
 
@@ -149,9 +150,14 @@ def test_features_follow_the_segments_that_started_last(ek100, tmp_path):
             "training.csv",
             ",4,101",
             ",0,101",
-            "training.csv:1: a segment from frame 0 to 101; frames count from 1",
+            "training.csv:1: a segment from frame 0 on; frames count from 1",
         ),
-        ("validation.csv", "40,90", "90,40", "validation.csv:1: a segment from frame 90 to 40"),
+        (
+            "validation.csv",
+            "40,90",
+            "90,40",
+            "validation.csv:1: a segment ends at frame 40, before its start 90",
+        ),
         (
             "training.csv",
             "P01_01_1,",
@@ -303,3 +309,25 @@ def test_a_twelfth_of_the_labelled_frames_of_ek100_overlap(real_release):
             labelled = frame_labels(segments, length) != UNKNOWN
             np.testing.assert_array_equal(labelled, counts > 0)
         assert several / covered == pytest.approx(share, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("P01_01_0,", "a/b,", r"training.csv:1: the id of a segment is 'a/b'"),
+        (",P01_01,4", ",../x,4", r"training.csv:1: the id of a video is '../x'"),
+        ("4,101", "4,99999999999", r"training.csv:1: found 99999999999, expected a number of at"),
+        ("P01_01_0,P01_01,4,101,3,3,1", "id,video,start,stop,verb,noun,action", "found a header"),
+    ],
+)
+def test_rows_that_cannot_be_meant_are_named(ek100, old, new, message):
+    replace(ek100 / "training.csv", old, new)
+    with pytest.raises(DataError, match=message):
+        EpicKitchens100.read_annotation(ek100)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(ek100):
+    path = ek100 / "training.csv"
+    path.write_text("\ufeff" + path.read_text())
+    release = EpicKitchens100.read_annotation(ek100)
+    assert release.splits["1"]["train"].segment_ids[0] == "P01_01_0"

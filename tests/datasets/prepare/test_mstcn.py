@@ -74,11 +74,16 @@ def test_features_elsewhere_are_found(breakfast):
 
 
 def test_turned_features_are_turned_back_with_a_notice(breakfast, features_of, capsys):
-    np.save(breakfast / "features" / f"{MILK}.npy", features_of(MILK, 22).T)
+    paths = list((breakfast / "features").glob("*.npy"))
+    for path in paths:
+        np.save(path, np.load(path).T)
     store = prepare(breakfast)
     np.testing.assert_array_equal(store.features(MILK, 22, 1), features_of(MILK, 22).T)
-    assert store.notes["feature_files_turned"] == 1
-    assert "1 files are frames x features, not features x frames; turned" in capsys.readouterr().err
+    assert store.notes["feature_files_turned"] == len(paths)
+    assert (
+        f"{len(paths)} files are frames x features, not features x frames; turned"
+        in capsys.readouterr().err
+    )
 
 
 def test_column_order_in_the_file_does_not_matter(breakfast, features_of):
@@ -219,8 +224,8 @@ FAULTS = {
     class_out_of_order: r"mapping.txt:2: found '2 pour_milk', expected '1 NAME'",
     class_twice: r"mapping.txt:2: 'SIL' stands already on line 1",
     no_mapping: r"mapping.txt: cannot read one 'id name' per line: No such file",
-    wrong_width: rf"{MILK}.npy: found float32 of shape \(9, 22\), .* shape \(8, frames\); .*-dim",
-    integers: rf"{MILK}.npy: found int32 of shape \(8, 22\), expected floating point",
+    wrong_width: rf"{MILK}.npy: found an array of shape \(9, 22\), expected \(8, frames\); .*-dim",
+    integers: rf"{MILK}.npy: found numbers of type int32, expected floating point",
     no_frames: rf"{MILK}.npy: has no frames",
     too_long: rf"{MILK}.npy: 44 frames of features, but '{MILK}' has 22 labels; .* most 21 is cut",
     cut_array: rf"{MILK}.npy: not a complete .npy file",
@@ -274,3 +279,71 @@ def test_the_real_release_has_the_published_counts(tmp_path, capsys):
     lengths = [len(video.labels) for video in release.videos]
     assert (sum(lengths), min(lengths), max(lengths)) == (3_590_899, 130, 9_741)
     assert len({video.activity for video in release.videos}) == 10
+
+
+def turn(path):
+    np.save(path, np.load(path).T)
+
+
+def test_a_square_file_follows_the_others(breakfast):
+    """8 channels, 8 frames: the axes look alike, and the other files are frames x channels."""
+    square = np.arange(64, dtype=np.float32).reshape(8, 8)
+    (breakfast / "groundTruth" / f"{MILK}.txt").write_text("SIL\n" * 8)
+    for path in (breakfast / "features").glob("*.npy"):
+        turn(path)
+    np.save(breakfast / "features" / f"{MILK}.npy", square)
+    np.testing.assert_array_equal(prepare(breakfast).features(MILK, 8, 1), square)
+
+
+def test_both_layouts_are_refused_and_the_option_decides(breakfast, features_of):
+    turn(breakfast / "features" / f"{MILK}.npy")
+    with pytest.raises(DataError, match=r"is channels x frames and .* frames x channels: .*--lay"):
+        prepare(breakfast)
+    store = prepare(breakfast, "--layout", "channels-first")
+    np.testing.assert_array_equal(store.features(MILK, 22, 1), features_of(MILK, 22).T)
+
+
+@pytest.mark.parametrize("layout", ["channels-first", "frames-first"])
+def test_square_files_alone_need_the_option(breakfast, layout):
+    square = np.arange(64, dtype=np.float32).reshape(8, 8)
+    for path in (breakfast / "features").glob("*.npy"):
+        (breakfast / "groundTruth" / f"{path.stem}.txt").write_text("SIL\n" * 8)
+        np.save(path, square)
+    with pytest.raises(DataError, match=r"as many frames as channels, as all others .*--layout"):
+        prepare(breakfast)
+    expected = square if layout == "frames-first" else square.T
+    store = prepare(breakfast, "--layout", layout)
+    np.testing.assert_array_equal(store.features(MILK, 8, 1), expected)
+
+
+def test_marks_blanks_and_empty_lines_at_the_end_say_nothing(breakfast):
+    for path in [*breakfast.rglob("*.txt"), *breakfast.rglob("*.bundle")]:
+        lines = path.read_text().splitlines()
+        path.write_text("\ufeff" + "".join(f"{line}  \r\n" for line in lines) + "\n\n")
+    store = prepare(breakfast)
+    assert MILK in store.video_ids
+    assert store.classes[0] == "SIL"
+
+
+def test_an_empty_line_before_the_end_is_named(breakfast):
+    path = breakfast / "groundTruth" / f"{MILK}.txt"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:3], "", *lines[3:]]))
+    with pytest.raises(DataError, match=rf"{MILK}.txt:4: an empty line, expected one label per"):
+        prepare(breakfast)
+
+
+@pytest.mark.parametrize("video_id", ["a/b", "../x", "/abs", ".", "..", "a\\b"])
+def test_ids_that_would_become_paths_are_refused(breakfast, video_id):
+    path = breakfast / "splits" / "train.split1.bundle"
+    path.write_text(f"{video_id}.txt\n{path.read_text()}")
+    with pytest.raises(DataError, match=r"train.split1.bundle:1: the id of a video is .*without"):
+        prepare(breakfast)
+
+
+def test_an_archive_named_npy_is_named(breakfast):
+    path = breakfast / "features" / f"{MILK}.npy"
+    np.savez(path.with_suffix(""), features=np.load(path))
+    path.with_suffix(".npz").rename(path)
+    with pytest.raises(DataError, match=r"archive of several arrays .*numpy.save"):
+        prepare(breakfast)
