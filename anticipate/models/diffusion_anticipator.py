@@ -24,6 +24,7 @@ from anticipate.diffusion.schedule import (
     cosine_alphas_cumprod,
     make_scheduler,
 )
+from anticipate.errors import ConfigError
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
 from anticipate.models.network_settings import KEY, check_network, plain_settings
@@ -90,6 +91,14 @@ class DiffusionAnticipator(DenseAnticipator):
     ) -> None:
         super().__init__(num_classes, sample_rate, obs_ratios, pred_ratios)
         self.save_hyperparameters(logger=False, ignore=["denoiser", "optimizer"])
+        if num_samples < 1 or max_tokens < 1:
+            raise ConfigError(
+                f"num_samples is {num_samples}, max_tokens {max_tokens}: expected 1 or more"
+            )
+        if not 0 <= self_conditioning_prob <= 1:
+            raise ConfigError(
+                f"self_conditioning_prob is {self_conditioning_prob}: expected 0 to 1"
+            )
         # Refuses wrong counts before training.
         make_scheduler(sampler, num_train_timesteps, num_inference_steps, timestep_spacing)
         self.denoiser = denoiser(num_classes, feature_dim)

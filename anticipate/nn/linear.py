@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from anticipate.errors import ConfigError
+
 _ONEDNN_FOUND = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether torch has the operator that its own compiler uses for linear maps on the CPU."""
 
@@ -31,7 +33,16 @@ def linear(
     weight: Float[Tensor, "out_features in_features"],
     bias: Float[Tensor, " out_features"] | None = None,
 ) -> Float[Tensor, "*batch out_features"]:
-    """Return x weight^T + bias, with oneDNN for float32 on the CPU."""
+    """Return x weight^T + bias, with oneDNN for float32 on the CPU.
+
+    Raises:
+        ConfigError: `x` has another width than the weight.
+    """
+    if x.shape[-1] != weight.shape[1]:
+        raise ConfigError(
+            f"{x.shape[-1]} channels found, {weight.shape[1]} expected: the network was built for "
+            "features of another width"
+        )
     if not _suits_onednn(x, weight):
         return F.linear(x, weight, bias)
     differentiable = torch.is_grad_enabled() and any(

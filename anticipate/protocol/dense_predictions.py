@@ -124,7 +124,16 @@ class DensePredictionsReader:
                 f"{self.path}: '{video_id}' is an array; expected one group per video id, with "
                 f"arrays named like {PREFIX}0.2 inside"
             )
-        return {self._ratio(video_id, name): name for name in group}
+        names: dict[float, str] = {}
+        for name in group:
+            ratio = self._ratio(video_id, name)
+            if ratio in names:
+                raise DataError(
+                    f"{self.path}: '{names[ratio]}' and '{name}' of video '{video_id}' are one "
+                    "observation ratio: keep one of them"
+                )
+            names[ratio] = name
+        return names
 
     def _ratio(self, video_id: str, name: str) -> float:
         number = name.removeprefix(PREFIX)

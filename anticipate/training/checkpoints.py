@@ -1,5 +1,6 @@
 """Checkpoints, looked at before a model meets them, so that a wrong one is one clear line."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -7,9 +8,40 @@ from typing import Any
 from zipfile import BadZipFile, is_zipfile
 
 import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import Tensor, nn
 
 from anticipate.errors import CheckpointError
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint next to its place, flushes it, and only then puts it there.
+
+    Lightning writes into the folder of temporary files and moves: across file systems that is a
+    copy onto the last checkpoint, and whoever is killed or runs out of disk in it has none.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Save a checkpoint.
+
+        Args:
+            checkpoint: What to save.
+            path: Where to.
+            storage_options: Not used.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
 
+import lightning.pytorch as pl
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins import CheckpointIO
 
 from anticipate import __version__
 from anticipate.catalog import offers
@@ -39,12 +41,15 @@ from anticipate.training.callbacks.forecast_figures import ForecastFigures
 from anticipate.training.callbacks.run_files import SaveRunConfig, refuse_existing_run
 from anticipate.training.callbacks.short_term_results import ShortTermResults
 from anticipate.training.callbacks.write_predictions import PredictionsFile
-from anticipate.training.checkpoints import check_fits
+from anticipate.training.checkpoints import WholeCheckpointIO, check_fits
 from anticipate.training.provenance import DataRecord, check_provenance
-from anticipate.training.resuming import check_resume, note_resume
+from anticipate.training.resuming import check_resume, check_something_left, note_resume
 from anticipate.training.settings import FILE_KEYS, YAML_MODE, expand, explain, option_names
 
 PARTS = ("data", "model")
+
+PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
+"""The weights stay float32: diffusion schedules and averages are tried with nothing else."""
 
 TASKS = {
     "dense anticipation": (DenseDataModule, DenseAnticipator),
@@ -71,7 +76,16 @@ def main(argv: list[str]) -> None:
     """
     _quieten_lightning()
     command, *words = argv
-    getattr(AnticipateCLI(words, command), command)()
+    cli = AnticipateCLI(words, command)
+    try:
+        getattr(cli, command)()
+    except OSError as error:
+        folder = cli.config.run_dir
+        if error.filename is None or not str(error.filename).startswith(folder):
+            raise
+        raise ConfigError(
+            f"{error.filename}: cannot be written ({error.strerror}): choose another --run_dir"
+        ) from error
 
 
 class Parser(LightningArgumentParser):
@@ -180,13 +194,26 @@ class AnticipateCLI(LightningCLI):
         self.config = parse(parser, args)
 
     def before_instantiate_classes(self) -> None:
-        """See that the model can learn from the data."""
+        """See that the model can learn from the data, in a precision that is tried and tested."""
         check_task(self.config)
+        precision = self.config.trainer.precision
+        if precision is not None and str(precision) not in PRECISIONS:
+            raise ConfigError(
+                f"trainer.precision is {precision}: expected one of {', '.join(PRECISIONS)}"
+            )
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer."""
         with own_errors():
             super().instantiate_classes()
+
+    def instantiate_trainer(self, **settings: Any) -> pl.Trainer:
+        """Build the trainer, whose checkpoints are written whole or not at all."""
+        plugins = self.config_init.trainer.plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        own = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+        settings["plugins"] = plugins if own else [*plugins, WholeCheckpointIO()]
+        return super().instantiate_trainer(**settings)
 
     def fit(self) -> None:
         """Train, then test the last checkpoint as anybody would.
@@ -234,8 +261,11 @@ class AnticipateCLI(LightningCLI):
             settings = yaml.safe_load(self.parser.dump(self.config))
             changed = check_resume(config, settings, self.model)
             folder = Path(self.trainer.log_dir or ".")
-            if self.trainer.is_global_zero and (folder / CONFIG).is_file():
-                note_resume(folder, path, changed)
+            if (folder / CONFIG).is_file():
+                if self.trainer.is_global_zero:
+                    note_resume(folder, path, changed)
+            else:
+                check_something_left(Path(path), self.config.trainer.max_epochs)
         return path
 
     def _checkpoint(self, name: str | None = None) -> str:

@@ -16,6 +16,7 @@ import yaml
 from anticipate import __version__
 from anticipate.errors import CheckpointError, ConfigError
 from anticipate.files import RESUMES
+from anticipate.training.checkpoints import read_checkpoint
 from anticipate.training.settings import Settings, differences, flatten, read_yaml
 
 FREE = (
@@ -68,6 +69,20 @@ def check_resume(config: Path, settings: Mapping[str, Any], model: pl.LightningM
             "were, or start a run of another --run_name without --ckpt_path"
         )
     return {key: now.get(key) for key in differences(before, now)}
+
+
+def check_something_left(ckpt: Path, max_epochs: int | None) -> None:
+    """See that a new run that starts from a checkpoint has an epoch to train.
+
+    Raises:
+        ConfigError: The checkpoint has all of them behind it.
+    """
+    done = int(read_checkpoint(ckpt).get("epoch", -1)) + 1
+    if max_epochs is not None and 0 <= max_epochs <= done:
+        raise ConfigError(
+            f"{ckpt} has trained {done} epochs and trainer.max_epochs is {max_epochs}: nothing is "
+            "left to train; raise it, or score the checkpoint with anticipate test"
+        )
 
 
 def note_resume(folder: Path, ckpt: str, changed: Settings) -> None:

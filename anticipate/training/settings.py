@@ -259,6 +259,8 @@ def explain(message: str, options: Iterable[str], classes: Sequence[str]) -> str
         return f"{place} has no setting '{unknown[1]}'{_near(unknown[1], known)}"
     if unknown := _UNKNOWN_CLASS.search(message):
         return f"{place}: no class or file '{unknown[1]}'{_near(unknown[1], classes)}"
+    if one := _NO_LIST.search(message):
+        return f"{place} is {one[1]}: expected a list, written as --{place} '[{one[1]}]'"
     lines = (line for line in message.splitlines() if not any(c in line for c in CHATTER))
     return "\n".join(lines).strip()
 
@@ -350,6 +352,9 @@ _UNKNOWN_OPTION = re.compile(
 )
 _UNKNOWN_ARGUMENT = re.compile(r"Option '(.+?)' is not accepted")
 _UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_NO_LIST = re.compile(
+    r"Expected a <class '(?:tuple|list)'>\. Got value: ([^\s\[(]+)$", re.MULTILINE
+)
 _KEY = re.compile(r'Parser key "(.+?)"')
 _CLASS = re.compile(r"class_path[ =]'([\w.]+)'")
 

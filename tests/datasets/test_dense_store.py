@@ -144,6 +144,15 @@ def test_a_file_cut_off_is_refused(path, tmp_path, keep):
         _ = DenseStore(cut).classes
 
 
+def test_a_file_that_another_program_writes_is_named_as_such(path, monkeypatch):
+    def locked(*_: object) -> None:
+        raise BlockingIOError("unable to lock file, errno = 11")
+
+    monkeypatch.setattr(h5py, "File", locked)
+    with pytest.raises(DataError, match="another program holds it open for writing"):
+        _ = DenseStore(path).classes
+
+
 def test_an_hdf5_file_of_another_format_is_refused(path, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w"):
         pass

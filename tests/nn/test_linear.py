@@ -1,11 +1,13 @@
 """Linear maps against torch's own."""
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anticipate.errors import ConfigError
 from anticipate.nn.linear import Linear, linear
 
 
@@ -78,3 +80,10 @@ def test_second_derivatives_are_refused():
     (grad,) = torch.autograd.grad(linear(x, weight).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()
+
+
+def test_another_width_says_which(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    x, weight, bias = make((2, 3), 4, 5)
+    with pytest.raises(ConfigError, match="3 channels found, 4 expected"):
+        linear(x[..., :3], weight, bias)

@@ -214,6 +214,20 @@ def test_wrong_number_of_axes():
         selective_scan(inputs[0][0], *inputs[1:])
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_numbers_that_are_no_real_floats_are_refused(dtype):
+    inputs = make_inputs(2, 3, 5, 4)
+    with pytest.raises(ConfigError, match=f"got u of type {dtype}"):
+        selective_scan(inputs[0].to(dtype), *inputs[1:])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_forward_mode_is_refused_instead_of_answered_with_zero(backend):
+    u, *others = (x.float() for x in make_inputs(1, 2, 3, 2, 3))
+    with pytest.raises(ConfigError, match="no forward-mode derivative"):
+        torch.func.jvp(lambda u: selective_scan(u, *others, backend=backend), (u,), (u,))
+
+
 def test_unknown_backend():
     with pytest.raises(ConfigError, match="unknown scan backend 'gpu': choose from auto, cpu"):
         selective_scan(*make_inputs(1, 1, 1, 1), backend="gpu")

@@ -153,3 +153,10 @@ def test_a_file_without_predictions_is_an_error(tmp_path, groups):
             file.create_group(group)
     with pytest.raises(DataError, match="no predictions inside"):
         DensePredictionsReader(tmp_path / "p.h5")
+
+
+def test_one_ratio_written_twice_is_an_error(tmp_path):
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        file["a/obs_0.2"] = file["a/obs_0.20"] = sampled()
+    with pytest.raises(DataError, match=r"'obs_0\.2' and 'obs_0\.20' of video 'a' are one"):
+        DensePredictionsReader(tmp_path / "p.h5")

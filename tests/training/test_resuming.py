@@ -85,6 +85,14 @@ def test_a_schedule_over_all_epochs_keeps_their_number(fit):
     assert "trainer.max_epochs was 1, now 2" in said
 
 
+def test_a_new_run_from_a_finished_training_has_nothing_to_train(fit):
+    fit("--trainer.max_epochs=1")
+    ckpt = f"--ckpt_path={FOLDER / 'checkpoints' / 'last.ckpt'}"
+    said = fit("--trainer.max_epochs=1", ckpt, "--run_name=more")
+    assert "has trained 1 epochs and trainer.max_epochs is 1" in said
+    assert not Path("runs/more").exists()
+
+
 def test_another_run_may_not_go_on_with_other_settings_either(fit):
     fit("--trainer.max_epochs=1")
     ckpt = f"--ckpt_path={FOLDER / 'checkpoints' / 'last.ckpt'}"

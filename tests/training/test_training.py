@@ -222,6 +222,10 @@ MISTAKES = {
     "--data.split=9": "split",
     "--data.obs_ratios=[0.2,1.5]": "obs_ratios",
     "--data.path=nowhere.h5": "anticipate prepare synthetic --output nowhere.h5",
+    "--data.obs_ratios=0.1": "expected a list, written as --data.obs_ratios '[0.1]'",
+    "--model.num_samples=0": "num_samples is 0",
+    "--trainer.precision=64": "trainer.precision is 64: expected one of 32-true",
+    "--run_dir=/proc/nope": "/proc/nope: cannot be written",
     "--seed_everything=true": "seed_everything is True, expected a number",
     "--ckpt_path=nowhere.ckpt": "no checkpoint nowhere.ckpt",
 }

@@ -177,6 +177,11 @@ class DataFile:
         try:
             file = h5py.File(self.path)
         except OSError as error:
+            if "unable to lock" in str(error):
+                raise DataError(
+                    f"{self.path}: another program holds it open for writing, or its file system "
+                    "knows no locks: end that program, or set HDF5_USE_FILE_LOCKING=FALSE"
+                ) from error
             raise DataError(
                 f"{self.path}: not an HDF5 file, or one that was cut off "
                 f"({' '.join(str(error).split())}); make it again with: {self.make_with}"

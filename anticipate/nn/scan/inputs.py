@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from anticipate.errors import ConfigError
 
@@ -53,8 +54,27 @@ def check(inputs: ScanInputs) -> None:
         inputs: Arguments of a scan.
 
     Raises:
-        ConfigError: A tensor has another shape than those of `u` and `A` imply.
+        ConfigError: A tensor has another shape than those of `u` and `A` imply, holds no real
+            floating point numbers, or carries a forward-mode tangent.
     """
+    tracing = torch.compiler.is_compiling()
+    for name, value in zip(ScanInputs._fields, inputs, strict=True):
+        if not isinstance(value, Tensor):
+            continue
+        if not value.is_floating_point():
+            raise ConfigError(
+                f"selective_scan got {name} of type {value.dtype}: expected real floating point "
+                "numbers"
+            )
+        if (
+            not tracing
+            and forward_ad._current_level >= 0
+            and forward_ad.unpack_dual(value).tangent is not None
+        ):
+            raise ConfigError(
+                "selective_scan has no forward-mode derivative (jvp, jacfwd): use reverse mode "
+                "(grad, vjp, jacrev)"
+            )
     if inputs.u.ndim != 3 or inputs.A.ndim not in (2, 3, 4):
         raise ConfigError(
             f"selective_scan got u {_shape(inputs.u)} and A {_shape(inputs.A)}: expected u "

@@ -1,0 +1,35 @@
+"""Checkpoints are written whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from anticipate.training import checkpoints
+from anticipate.training.checkpoints import WholeCheckpointIO, read_checkpoint
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch, failure):
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    whole = {"state_dict": {"weight": torch.arange(3.0)}, "epoch": 1}
+    WholeCheckpointIO().save_checkpoint(whole, path)
+
+    def half(_: object, file) -> None:
+        file.write(b"PK")
+        raise failure
+
+    monkeypatch.setattr(checkpoints.torch, "save", half)
+    with pytest.raises(type(failure)):
+        WholeCheckpointIO().save_checkpoint({}, path)
+    assert read_checkpoint(path)["epoch"] == 1
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    steps = []
+    fsync, replace = checkpoints.os.fsync, Path.replace
+    monkeypatch.setattr(checkpoints.os, "fsync", lambda fd: (steps.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(Path, "replace", lambda a, b: (steps.append("replace"), replace(a, b)))
+    WholeCheckpointIO().save_checkpoint({"state_dict": {}}, tmp_path / "last.ckpt")
+    assert steps == ["fsync", "replace"]
