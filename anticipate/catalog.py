@@ -102,6 +102,10 @@ def class_at(path: str) -> type:
         raise ConfigError(
             f"{path}: no module '{error.name}' in the current folder or among the installed ones"
         ) from error
+    except Exception as error:
+        raise ConfigError(
+            f"{path}: importing module '{module}' failed ({type(error).__name__}: {error})"
+        ) from error
     if not isinstance(found, type):
         raise ConfigError(f"{path}: module '{module}' has no class '{name}'")
     return found

@@ -28,9 +28,14 @@ def main(argv: list[str]) -> None:
         overwrite=options.force,
     )
     if isinstance(release, ShortTermRelease):
+        if "fps" not in options:
+            raise ConfigError(
+                f"{options.data_set.__name__} does not tell the rows of features per second: "
+                "expected an option --fps from its add_release_options (see add_fps)"
+            )
         write_short_term(release, source, storage, options.fps)
     else:
-        write_dense(release, source, storage, options.stride)
+        write_dense(release, source, storage, getattr(options, "stride", 1))
     kind = "synthetic features" if source.synthetic else "features"
     notice(f"{storage.path}: {len(release.videos)} videos, {source.feature_dim} {kind} per frame")
 

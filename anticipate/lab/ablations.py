@@ -78,7 +78,7 @@ def _sweep(
         )
     smaller = read(["--config", str(parent), "--profile", profile])
     file = Path(smaller["data.init_args.path"])
-    if not file.is_file():
+    if not file.is_file() and "--dry-run" not in options:
         data_set = class_at(current_path(smaller["data.class_path"]))
         run(["prepare", data_set.dataset, "--output", str(file)])  # type: ignore[attr-defined]
     run(["sweep", *paths, "--run-dir", str(REDUCED), "--profile", profile, *options])

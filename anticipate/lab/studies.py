@@ -128,6 +128,12 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{path}: {key} is {content[key]!r}, expected {kind.__name__} (quote numbers)"
             )
+    if not (path.parent / content["parent"]).is_file():
+        raise ConfigError(f"{path}: no file {content['parent']}, which it names as its parent")
+    if not all(isinstance(claim, Mapping) for claim in content["claims"]):
+        raise ConfigError(
+            f"{path}: a claim is plain text, expected keys and values: source, text and a criterion"
+        )
     if content["task"] not in TASKS:
         raise ConfigError(f"{path}: task is '{content['task']}', expected {' or '.join(TASKS)}")
 

@@ -154,6 +154,10 @@ def config_chain(path: Path, profile: str | None = None) -> list[Path]:
         return chain
     for place in range(len(chain), 0, -1):
         profiles = _read(chain[place - 1]).get("profiles") or {}
+        if not isinstance(profiles, Mapping):
+            raise ConfigError(
+                f"{chain[place - 1]}: profiles is {profiles!r}, expected names and files"
+            )
         if profile in profiles:
             smaller = _chain(chain[place - 1].parent / profiles[profile], ())
             return [*chain[:place], *(f for f in smaller if f not in chain), *chain[place:]]

@@ -231,6 +231,7 @@ def write_study(tmp_path):
         added = [f"{key}: {value}" for key, value in lines.items() if value is not None]
         folder = tmp_path / "experiments" / "mine" / "lr"
         folder.mkdir(parents=True)
+        (folder.parent / "mixant.yaml").touch()
         for point in (1, 2):
             (folder / f"{point}.yaml").write_text("extends: ../mixant.yaml")
         (folder / "study.yaml").write_text("\n".join([*kept, *added]))
@@ -256,6 +257,8 @@ def test_a_study_of_one_s_own_is_found_in_the_current_folder(write_study, tmp_pa
         ({"task": "sparse"}, "task is 'sparse', expected dense or short_term"),
         ({"points": '["1", "3"]'}, "no file 3.yaml next to it"),
         ({"default": "'3'"}, "no file 3.yaml next to it, or no such point listed"),
+        ({"parent": "../nope.yaml"}, "no file ../nope.yaml, which it names as its parent"),
+        ({"claims": "[wider is better]"}, "a claim is plain text, expected keys and values"),
         ({"title": "[1"}, "is not valid YAML"),
     ],
 )

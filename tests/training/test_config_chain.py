@@ -64,6 +64,12 @@ def test_parents_shared_by_two_parents_are_read_once(files):
     assert [path.name for path in chain] == ["base.yaml", "left.yaml", "right.yaml", "both.yaml"]
 
 
+def test_profiles_without_names_are_refused(files):
+    (files / "own.yaml").write_text("profiles: small.yaml\n")
+    with pytest.raises(ConfigError, match=r"own\.yaml: profiles is 'small\.yaml', expected names"):
+        config_chain(files / "own.yaml", "small")
+
+
 @pytest.mark.parametrize("start", ["a.yaml", "deep/c.yaml"])
 def test_a_circle_is_named_without_what_led_there(tmp_path, start):
     (tmp_path / "deep").mkdir()

@@ -156,7 +156,10 @@ class PartialFile:
             digest.update(data.data)
             start += len(data)
         if start != rows:
-            raise ValueError(f"{video.name}: {start} feature rows for {rows}")
+            raise DataError(
+                f"{self.path}: video {video.name.rpartition('/')[2]} has {start} rows of features, "
+                f"expected {rows}"
+            )
         with self._writing():
             array.attrs["sha256"] = digest.hexdigest()
 

@@ -50,10 +50,10 @@ def write_dense(
         stride: Frames from one stored row to the next.
 
     Raises:
-        DataError: The file exists, the disk is full, features are missing or damaged, or a part of
-            a split has no video.
+        DataError: The file exists, the disk is full, features are missing or damaged, a label is
+            of no class, or a part of a split has no video or one that is not in the release.
     """
-    _check_parts(release)
+    _check_release(release)
     header = Header(
         dataset=release.dataset,
         kind="dense",
@@ -76,10 +76,26 @@ def write_dense(
         writer.finish(release.splits, {**release.notes, **source.describe()})
 
 
-def _check_parts(release: DenseRelease) -> None:
-    """See that every part of every split has a video: nothing could be trained or scored else."""
+def _check_release(release: DenseRelease) -> None:
+    """See that labels and splits name what the release has: all else would fail in training."""
+    known = {video.video_id for video in release.videos}
+    if not known:
+        raise DataError(f"{release.source}: no video found, expected at least one")
+    for video in release.videos:
+        if not 0 <= video.labels.min() <= video.labels.max() < len(release.classes):
+            raise DataError(
+                f"{release.source}: labels of video '{video.video_id}' are {video.labels.min()} to "
+                f"{video.labels.max()}, expected 0 to {len(release.classes) - 1} for "
+                f"{len(release.classes)} classes"
+            )
     for k, parts in release.splits.items():
         for part, video_ids in parts.items():
+            unknown = [video_id for video_id in video_ids if video_id not in known]
+            if unknown:
+                raise DataError(
+                    f"{release.source}: split {k} lists the {part} video '{unknown[0]}', which is "
+                    f"not among the {len(known)} videos: correct the list or add the video"
+                )
             if not video_ids:
                 left_out = {key: n for key, n in release.notes.items() if "without" in key}
                 why = "; ".join(f"{n} {key.replace('_', ' ')}" for key, n in left_out.items())

@@ -2,12 +2,15 @@ import errno
 import multiprocessing
 import resource
 import signal
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 
 from anticipate.datasets.file.dense_file import DenseStore, DenseWriter, Header
+from anticipate.datasets.release.releases import DenseRelease, LabelledVideo
+from anticipate.datasets.release.write import Storage, write_dense
 from anticipate.errors import DataError
 
 HEADER = Header("toy", "dense", 15.0, 1, 3, "float32", True, "tests", ("a", "b"))
@@ -188,10 +191,36 @@ def test_a_write_that_the_system_refuses_is_told_and_leaves_nothing(tmp_path):
     assert files(tmp_path) == []
 
 
-def test_blocks_that_do_not_fill_the_video_are_a_bug(tmp_path):
+def test_blocks_that_do_not_fill_the_video_are_refused(tmp_path):
     with (
-        pytest.raises(ValueError, match="6 feature rows for 10"),
+        pytest.raises(DataError, match="video short has 6 rows of features, expected 10"),
         DenseWriter(tmp_path / "file.h5", HEADER, "recipe") as writer,
     ):
         writer.add_video("short", np.zeros(10, int), [np.ones((6, 3))], "making toys")
+    assert files(tmp_path) == []
+
+
+def labelled(*labels):
+    return LabelledVideo("a", np.array(labels, np.int16), "making toys", len(labels))
+
+
+WRONG_RELEASES = {
+    "no video found": {"videos": (), "splits": {}},
+    "labels of video 'a' are 0 to 2, expected 0 to 1 for 2 classes": {"videos": (labelled(0, 2),)},
+    "labels of video 'a' are -1 to 1": {"videos": (labelled(-1, 1),)},
+    "split 1 lists the test video 'ghost', which is not among the 1 videos": {
+        "splits": {"1": {"train": ["a"], "test": ["ghost"]}}
+    },
+}
+
+
+@pytest.mark.parametrize("message", WRONG_RELEASES)
+def test_a_release_that_could_not_be_trained_on_is_refused_first(tmp_path, message):
+    splits = {"1": {"train": ["a"], "test": ["a"]}}
+    release = DenseRelease("toy", 15.0, ("a", "b"), (labelled(0, 1),), splits, "here")
+    release = release._replace(**WRONG_RELEASES[message])
+    facts = {"describe": dict, "fingerprint": str, "rows": blocks}
+    source = SimpleNamespace(feature_dim=3, synthetic=True, **facts)
+    with pytest.raises(DataError, match=message):
+        write_dense(release, source, Storage(tmp_path / "f.h5"))
     assert files(tmp_path) == []
