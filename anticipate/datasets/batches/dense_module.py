@@ -141,6 +141,14 @@ class DenseDataModule(FileDataModule):
         """Return the labels of the training videos as segments, for label-only baselines."""
         return tuple(Segments.from_frames(self.store.labels(video)) for video in self.train_videos)
 
+    def prepare_data(self) -> None:
+        """Look for the split; Lightning asks before a logger writes into the run folder.
+
+        Raises:
+            ConfigError: A split that the file does not have.
+        """
+        self.store.split(self.split, "train")
+
     def setup(self, stage: str) -> None:
         """Check what the stage will read, before a worker stumbles over it, and say what it is.
 
