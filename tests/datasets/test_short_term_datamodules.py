@@ -293,6 +293,8 @@ def test_each_stage_says_what_it_reads(path, capsys, stage, settings, text):
 
 def test_subsets_are_evenly_spread(path):
     data = EpicKitchens100(path, limit_train_rows=6, limit_test_rows=3, num_steps=1)
+    assert data.scored_part == f"3 of {len(data.test_segments)} segments"
+    assert EpicKitchens100(path, num_steps=1).scored_part == ""
     assert data.train_dataset.rows.segment_ids == tuple(
         f"P{p:02}_01_{8 * p - 7}" for p in range(1, 7)
     )

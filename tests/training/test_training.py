@@ -73,6 +73,7 @@ def test_fit_leaves_config_checkpoint_scores_and_says_synthetic(run, capsys):
     assert config["model"]["init_args"]["denoiser"]["init_args"]["d_model"] == 8
     document = scores(folder)
     assert document["synthetic"] is True
+    assert document["scored_part"].startswith("3 of ")
     assert list(document["scores"]) == [
         "MixANT",
         "MixANT (majority)",

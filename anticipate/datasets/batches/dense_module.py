@@ -141,6 +141,12 @@ class DenseDataModule(FileDataModule):
         """Return the labels of the training videos as segments, for label-only baselines."""
         return tuple(Segments.from_frames(self.store.labels(video)) for video in self.train_videos)
 
+    @property
+    def scored_part(self) -> str:
+        """Which part of the test videos is scored, for people; empty for all of them."""
+        used, released = len(self.test_videos), len(self.store.split(self.split, "test"))
+        return "" if used == released else f"{used} of {released} test videos"
+
     def prepare_data(self) -> None:
         """Look for the split; Lightning asks before a logger writes into the run folder.
 
@@ -199,7 +205,6 @@ def _fit_videos(data: DenseDataModule) -> str:
 def _scored_videos(data: DenseDataModule, stage: str) -> str:
     if stage == "validate":
         return f"{len(data.val_dataset.video_ids)} held-out training videos"
-    used, released = len(data.test_dataset.video_ids), len(data.store.split(data.split, "test"))
-    if used == released:
-        return f"all {used} test videos"
-    return f"{used} of {released} test videos, evenly spread (limit_test_videos)"
+    if data.scored_part:
+        return f"{data.scored_part}, evenly spread (limit_test_videos)"
+    return f"all {len(data.test_videos)} test videos"

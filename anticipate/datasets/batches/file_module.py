@@ -100,6 +100,11 @@ class FileDataModule(LightningDataModule, ABC):
         """The data file, opened when first needed."""
 
     @property
+    @abstractmethod
+    def scored_part(self) -> str:
+        """Which part of the test data is scored, for people; empty for all of it."""
+
+    @property
     def feature_dim(self) -> int:
         """Width of a feature vector."""
         return self.store.feature_dim

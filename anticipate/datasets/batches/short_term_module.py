@@ -154,6 +154,12 @@ class ShortTermDataModule(FileDataModule):
         """Segments of the part that is scored, or predicted."""
         return self.store.rows(self.split, self.evaluate_on)
 
+    @property
+    def scored_part(self) -> str:
+        """Which part of the segments is scored, for people; empty for all of them."""
+        rows, released = self.limit_test_rows, len(self.test_segments)
+        return f"{rows} of {released} segments" if rows and rows < released else ""
+
     @cached_property
     def train_dataset(self) -> ShortTermDataset:
         """Clips of the training segments, drifting when asked for."""

@@ -87,6 +87,7 @@ class ReportWriter:
     def _group(self, group: Group, judged: list[JudgedClaim]) -> Section:
         note = page.paragraph(SYNTHETIC, "warning") if group.synthetic else ""
         note += page.paragraph(CAVEAT, "warning") if group.caveat else ""
+        note += page.paragraph(_parts(group), "warning") if _parts(group) else ""
         first, *others = [self._table(table) for table in score_tables(group)]
         scores = page.card(first, *others[:1], page.folded("more measures", "".join(others[1:])))
         if not others:
@@ -181,6 +182,18 @@ def judge_claims(group: Group) -> list[JudgedClaim]:
         for scores in (group.scores(study),)
         for claim in claims_of(study)
     ]
+
+
+def _parts(group: Group) -> str:
+    """Name the runs that were scored on a part of the test data; return nothing for none."""
+    parts: dict[str, dict[str, None]] = {}
+    for run in group.runs:
+        if run.metrics.get("scored_part"):
+            parts.setdefault(run.metrics["scored_part"], {})[run.name] = None
+    named = "; ".join(f"{part} ({', '.join(names)})" for part, names in parts.items())
+    return (
+        f"Scored on a part of the test data, not by the whole protocol: {named}." if named else ""
+    )
 
 
 def _figure_note(group: Group) -> str:

@@ -49,6 +49,7 @@ def write_results(
         "seed": data.seed,
         "synthetic": data.synthetic,
         "caveat": caveat(trainer) or None,
+        "scored_part": data.scored_part or None,
         **counts,
         "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
         "scores": scores,
@@ -63,7 +64,8 @@ def write_metrics(folder: Path, document: Mapping[str, Any]) -> Path:
     Args:
         folder: Run folder; made where it is missing.
         document: `kind` ("dense" or "short_term"), `dataset`, `split`, `seed`, `synthetic`,
-            `checkpoint`, `scores` by method, `efficiency`; the version is added here.
+            `caveat`, `scored_part`, `checkpoint`, `scores` by method, `efficiency`; the version is
+            added here.
 
     Returns:
         The file.

@@ -87,6 +87,14 @@ def test_synthetic_runs_are_marked_and_have_no_published_neighbours(make_run, re
     assert "never stand in one table with real ones" in page
 
 
+def test_runs_that_were_scored_on_a_part_are_named(make_run, report):
+    make_run("whole")
+    assert "Scored on a part" not in report()[1]
+    make_run("small", scored_part="3 of 10 test videos")
+    _, page = report()
+    assert "not by the whole protocol: 3 of 10 test videos (small)." in page
+
+
 def test_claims_missing_studies_and_skipped_runs_are_told(
     make_run, same_as, report, capsys, tmp_path
 ):
