@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anticipate.errors import ConfigError
+from anticipate.safe import check_importable
 
 ROOT = Path(__file__).parent
 
@@ -89,8 +90,10 @@ def class_at(path: str) -> type:
         path: Import path; the current folder is searched, too.
 
     Raises:
-        ConfigError: No such module, no such class in it, or a module that fails to import.
+        ConfigError: No such module, no such class in it, a module that fails to import, or safe
+            mode.
     """
+    check_importable(path)
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name, None)

@@ -4,13 +4,15 @@ Nothing heavy is imported here, so that `anticipate --help` and typing mistakes 
 """
 
 import difflib
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 
 from anticipate import __version__
-from anticipate.errors import AnticipateError, ConfigError
+from anticipate.errors import AnticipateError, ConfigError, mistake_behind
 from anticipate.machine import keep_freed_memory
+from anticipate.safe import VARIABLE, is_safe
 
 _TRAINING = "anticipate.training.lightning_cli:main"
 
@@ -43,6 +45,7 @@ def usage() -> str:
         "Action anticipation in video: train, sample, score and explain.\n\n"
         f"commands:\n{rows}\n\n"
         "anticipate COMMAND --help lists the options of a command.\n"
+        "anticipate --safe COMMAND imports no code that settings name, but known classes.\n"
     )
 
 
@@ -52,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: The words after `anticipate`; those of the process when None.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    argv = _without_safe(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(usage())
         return
@@ -69,6 +72,19 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    except Exception as error:
+        mistake = mistake_behind(error)
+        if mistake is None:
+            raise
+        sys.stderr.write(f"anticipate: {mistake}\n")
+        sys.exit(2)
+
+
+def _without_safe(argv: list[str]) -> list[str]:
+    """Switch safe mode on where the words ask for it; processes that this one starts inherit it."""
+    if "--safe" in argv:
+        os.environ[VARIABLE] = "1"
+    return [word for word in argv if word != "--safe"]
 
 
 def _run(argv: list[str]) -> None:
@@ -78,7 +94,9 @@ def _run(argv: list[str]) -> None:
         raise ConfigError(f"unknown command '{argv[0]}': {hint}")
     keep_freed_memory()
     here = str(Path.cwd())
-    if here not in sys.path:
+    if is_safe():
+        sys.path[:] = [path for path in sys.path if path not in ("", here)]
+    elif here not in sys.path:
         sys.path.append(here)  # classes of one's own; installed modules win over the folder's
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

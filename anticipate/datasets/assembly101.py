@@ -12,7 +12,6 @@ of the view have no features.
 """
 
 import argparse
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,9 +32,19 @@ from anticipate.datasets.release.arrays import (
 )
 from anticipate.datasets.release.databases import database_state, decode_row, reading
 from anticipate.datasets.release.mstcn import tell_mended
-from anticipate.datasets.release.releases import DenseRelease, FeatureSource, LabelledVideo
+from anticipate.datasets.release.releases import (
+    FARTHEST,
+    DenseRelease,
+    FeatureSource,
+    LabelledVideo,
+)
 from anticipate.datasets.release.synthesis import synthesized
-from anticipate.datasets.release.text_files import check_unique, read_lines, whole_number
+from anticipate.datasets.release.text_files import (
+    check_unique,
+    read_lines,
+    read_records,
+    whole_number,
+)
 from anticipate.errors import DataError
 from anticipate.files import check_name
 
@@ -236,6 +245,10 @@ def _segment(text: str, vocabulary: Mapping[str, int], path: Path, line: int) ->
     start, stop = (whole_number(field, f"{path}:{line}") for field in fields[:2])
     if stop <= start:
         raise DataError(f"{path}:{line}: a segment from frame {start} to {stop} is empty")
+    if stop - start > FARTHEST * FPS:
+        raise DataError(
+            f"{path}:{line}: a segment from frame {start} to {stop} lasts more than two hours"
+        )
     if fields[2] not in vocabulary:
         raise DataError(f"{path}:{line}: unknown action '{fields[2]}', not in actions.csv")
     return _Segment(start, stop, vocabulary[fields[2]])
@@ -383,7 +396,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
         DataError: A column is missing, an id out of order or a name repeated.
     """
     names = []
-    for line, fields in _read_csv(path, _ACTION_COLUMNS):
+    for line, fields in read_records(path, _ACTION_COLUMNS):
         if fields["action_id"] != str(line - 2):
             raise DataError(f"{path}:{line}: found id '{fields['action_id']}', expected {line - 2}")
         names.append(fields["action_cls"])
@@ -398,7 +411,7 @@ def read_rows(path: Path) -> list[Row]:
         DataError: A column is missing, a number malformed or a video repeated.
     """
     rows = []
-    for line, fields in _read_csv(path, _VIDEO_COLUMNS):
+    for line, fields in read_records(path, _VIDEO_COLUMNS):
         end = whole_number(fields["video_end_frame"], f"{path}:{line}")
         where = f"{path}:{line}"
         names = (fields["video_id"], fields["view"], fields["action_type"])
@@ -407,18 +420,6 @@ def read_rows(path: Path) -> list[Row]:
         rows.append(Row(where, *names, end))
     check_unique([row.video_id for row in rows], path, first_line=2)
     return rows
-
-
-def _read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and fields of each line below the header."""
-    reader = csv.DictReader(read_lines(path, f"a table with columns {', '.join(columns)}"))
-    absent = [name for name in columns if name not in (reader.fieldnames or ())]
-    if absent:
-        raise DataError(f"{path}:1: no column {', '.join(absent)}")
-    for fields in reader:
-        if any(fields[name] is None for name in columns):
-            raise DataError(f"{path}:{reader.line_num}: too few columns")
-        yield reader.line_num, fields
 
 
 def _read_timelines(

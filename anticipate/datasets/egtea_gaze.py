@@ -23,10 +23,13 @@ from anticipate.datasets.release.rulstm import (
     COLUMNS,
     find_features,
     name_classes,
-    read_fields,
     read_segments,
 )
-from anticipate.datasets.release.text_files import compare_counts, whole_number
+from anticipate.datasets.release.text_files import (
+    compare_counts,
+    read_fields,
+    whole_number,
+)
 from anticipate.errors import DataError
 
 _FILES = {"train": "training{}.csv", "validation": "validation{}.csv"}

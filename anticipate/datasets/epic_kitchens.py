@@ -22,13 +22,13 @@ from anticipate.datasets.release.releases import (
 from anticipate.datasets.release.rulstm import (
     find_features,
     name_classes,
-    read_records,
     read_segments,
 )
 from anticipate.datasets.release.text_files import (
     check_unique,
     compare_counts,
     read_lines,
+    read_records,
     whole_number,
 )
 from anticipate.errors import DataError

@@ -1,14 +1,17 @@
 """What a test draws, as JSON beside the pictures, so that a report can draw runs side by side."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Integer
 
+from anticipate.console import notice
 from anticipate.segments import Segments
+
+Content = TypeVar("Content")
 
 TRUTH = "ground truth"
 """Row of the annotation in a timeline."""
@@ -52,9 +55,8 @@ def write_timeline(folder: Path, timeline: Timeline) -> None:
 
 def read_timelines(folder: Path) -> list[Timeline]:
     """Return the timelines that a folder holds, by name; none where it does not exist."""
-    return [
-        _timeline(json.loads(path.read_text())) for path in sorted(folder.glob("timeline_*.json"))
-    ]
+    files = sorted(folder.glob("timeline_*.json"))
+    return [timeline for path in files if (timeline := _read(path, _timeline)) is not None]
 
 
 def write_usage(folder: Path, usage: Float[np.ndarray, "blocks routers experts"]) -> None:
@@ -65,7 +67,23 @@ def write_usage(folder: Path, usage: Float[np.ndarray, "blocks routers experts"]
 def read_usage(folder: Path) -> Float[np.ndarray, "blocks routers experts"] | None:
     """Return how often the routers chose each expert, None where the folder does not tell."""
     path = folder / f"{USAGE}.json"
-    return np.array(json.loads(path.read_text())["usage"]) if path.is_file() else None
+    return _read(path, _usage) if path.is_file() else None
+
+
+def _read(path: Path, build: Callable[[Any], Content]) -> Content | None:
+    """Build what a file holds; a damaged one is named and left out."""
+    try:
+        return build(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        notice(f"{path}: left out, as it is damaged ({type(error).__name__}: {error})")
+        return None
+
+
+def _usage(document: Any) -> Float[np.ndarray, "blocks routers experts"]:
+    usage = np.array(document["usage"], np.float64)
+    if usage.ndim != 3:
+        raise ValueError(f"usage has shape {usage.shape}, expected blocks, routers, experts")
+    return usage
 
 
 def _timeline(document: Mapping[str, Any]) -> Timeline:

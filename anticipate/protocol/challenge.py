@@ -9,6 +9,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,12 +96,26 @@ def check_archive(path: Path, segments: Mapping[str, Sequence[str]] | None = Non
                 return Findings([f"holds {name_some(names) or 'nothing'}, expected {_known()}"], 0)
             for name in challenge.documents:
                 ids = None if segments is None else segments[name]
+                size, limit = archive.getinfo(name).file_size, _most_bytes(challenge, ids)
+                if size > limit:
+                    violations.append(f"{name}: has {size:,} bytes, expected at most {limit:,}")
+                    continue
                 found = check_document(archive.read(name), challenge, ids)
                 violations += [f"{name}: {line}" for line in found.violations]
                 num_segments += found.num_segments
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not a zip archive that can be read ({error})") from error
     return Findings(violations, num_segments)
+
+
+MOST_SEGMENTS = 20_000
+"""Segments of a test part, where they are not known; EK-100 has 13,092."""
+
+
+def _most_bytes(challenge: Challenge, segment_ids: Sequence[str] | None) -> int:
+    """Return what a document can need, at 64 characters for a class and its score."""
+    num_segments = MOST_SEGMENTS if segment_ids is None else len(segment_ids)
+    return 64 * (num_segments + 100) * (challenge.num_verbs + challenge.num_nouns + NUM_ACTIONS)
 
 
 def check_document(

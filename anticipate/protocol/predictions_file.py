@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 
+from anticipate.datasets.file.partial_file import discard
 from anticipate.errors import DataError
 
 
@@ -30,12 +31,12 @@ class PredictionsWriter:
 
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         try:
-            with self._writing():
-                self._file.close()
             if error_type is None:
-                self._partial.replace(self.path)
+                with self._writing():
+                    self._file.close()
+                    self._partial.replace(self.path)
         finally:
-            self._partial.unlink(missing_ok=True)
+            discard(self._file, self._partial)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -65,6 +65,7 @@ class ShortTermPredictionsWriter(PredictionsWriter):
             for data, rows in ((self._ids, list(segment_ids)), (self._scores, logits)):
                 data.resize(first + len(segment_ids), axis=0)
                 data[first:] = rows
+            self._file.flush()  # else a full disk shows only when the file is closed
 
 
 class ShortTermPredictionsReader:

@@ -26,6 +26,7 @@ from jsonargparse import get_loader, set_loader
 from anticipate.catalog import ROOT, find
 from anticipate.console import notice
 from anticipate.errors import ConfigError
+from anticipate.safe import check_settings
 
 Settings = Mapping[str, Any]
 """Values by dotted key; those that are null or empty are left out."""
@@ -84,14 +85,35 @@ def read_yaml(text: str) -> Any:
     """Return what a YAML text says, in the names of this version; each text is parsed once.
 
     Raises:
-        yaml.YAMLError: It is not YAML, or names a key twice.
+        yaml.YAMLError: It is not YAML, names a key twice, or has more values than settings need.
     """
     return deepcopy(_parsed(text))
+
+
+MOST_VALUES = 20_000
+"""Values that a file of settings can have; one with anchors in anchors may have billions."""
+
+
+def check_size(content: Any) -> None:
+    """See that a document is not larger than settings can be, its anchors written out.
+
+    Raises:
+        yaml.YAMLError: It has more than `MOST_VALUES` values, or contains itself.
+    """
+    rest, count = [content], 0
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict | list):
+            rest.extend(value.values() if isinstance(value, dict) else value)
+        count += 1
+        if count > MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES:,} values, its anchors written out")
 
 
 @cache
 def _parsed(text: str) -> Any:
     content = yaml.load(text, _StrictLoader)
+    check_size(content)
     if isinstance(content, dict):
         content = {RENAMED_KEYS.get(k, k): v for k, v in content.items() if k not in DROPPED_KEYS}
     return _renamed(content)
@@ -276,7 +298,9 @@ def option_names(parser: ArgumentParser) -> Iterator[str]:
 
 def _load(text: str) -> Any:
     """Read what jsonargparse reads: files by our rules, single words by its own."""
-    return read_yaml(text) if "\n" in text else get_loader("yaml")(text)
+    content = read_yaml(text) if "\n" in text else get_loader("yaml")(text)
+    check_settings(content)
+    return content
 
 
 set_loader(YAML_MODE, _load, exceptions=(yaml.YAMLError,))
@@ -313,6 +337,7 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if content is not None and not isinstance(content, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}, expected keys and values")
+    check_settings(content)
     if "config" in (content or {}):
         raise ConfigError(
             f"{path} has a key 'config', which nothing reads: did you mean 'extends'?"

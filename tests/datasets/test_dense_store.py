@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -179,3 +180,15 @@ def test_verify_names_exactly_the_damaged_array(path, tmp_path, array):
         raw.seek(offset + 3)
         raw.write(bytes([byte[0] ^ 1]))
     assert DenseStore(copy).verify() == [f"/videos/tail/{array}"]
+
+
+def test_verify_finds_a_changed_split_and_a_cut_file_is_an_error(path, tmp_path):
+    copy = Path(shutil.copy(path, tmp_path / "copy.h5"))
+    with h5py.File(copy, "r+") as file:
+        part = next(iter(next(iter(file["splits"].values())).values()))
+        part[0] = "another"
+    store = DenseStore(copy)
+    assert store.verify() == ["tables"]
+    os.truncate(copy, 4096)
+    with pytest.raises(DataError, match=r"copy.h5: was cut from [\d,]+ to 4,096 bytes"):
+        store.labels("tail")

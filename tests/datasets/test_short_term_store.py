@@ -1,6 +1,9 @@
 import multiprocessing
+import os
 import pickle
+import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anticipate.cli import main
 from anticipate.datasets.file.dense_file import DenseStore
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import ConfigError, DataError
@@ -125,3 +129,61 @@ def test_damage_is_found(path, tmp_path):
     with h5py.File(copy, "r+") as file:
         file["videos/P02_01/features"][0, 0] += 1
     assert ShortTermStore(copy).verify() == ["/videos/P02_01/features"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file["splits/1/train/action"].__setitem__(0, 3),
+        lambda file: file["splits/1/train/id"].__setitem__(0, "P01_01_9"),
+        lambda file: file["class_subsets/many_shot_verb"].__setitem__(0, 2),
+        lambda file: file["videos/P02_01"].attrs.__setitem__("num_frames", 231),
+        lambda file: file.attrs.__setitem__("fps", 29),
+        lambda file: file.__delitem__("subsets/unseen"),
+    ],
+)
+def test_a_changed_table_is_found(path, tmp_path, damage):
+    copy = Path(shutil.copy(path, tmp_path / "copy.h5"))
+    with h5py.File(copy, "r+") as file:
+        damage(file)
+    assert ShortTermStore(copy).verify() == ["tables"]
+
+
+def test_a_file_of_the_first_version_has_no_checksum_of_tables(path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    copy = Path(shutil.copy(path, tmp_path / "copy.h5"))
+    with h5py.File(copy, "r+") as file:
+        del file.attrs["tables_sha256"]
+        file["splits/1/train/action"][0] = 3
+    assert ShortTermStore(copy).verify() == []
+    main(["inspect", str(copy), "--verify"])
+    assert "no checksum of tables" in capsys.readouterr().out
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_an_error(path, tmp_path):
+    copy = Path(shutil.copy(path, tmp_path / "copy.h5"))
+    store = ShortTermStore(copy)
+    frames = np.arange(1, 100)
+    store.features_at("P02_01", frames)
+    os.truncate(copy, 4096)
+    with pytest.raises(DataError, match=r"copy.h5: was cut from [\d,]+ to 4,096 bytes"):
+        store.features_at("P02_01", frames)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.__delitem__("splits"),
+        lambda file: file.attrs.__setitem__("notes", "[1]"),
+        lambda file: file.attrs.__setitem__("fps", "x"),
+        lambda file: file.attrs.__delitem__("dataset"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_one_line(path, tmp_path, capsys, damage):
+    copy = Path(shutil.copy(path, tmp_path / "copy.h5"))
+    with h5py.File(copy, "r+") as file:
+        damage(file)
+    with pytest.raises(SystemExit) as exit_:
+        main(["inspect", str(copy)])
+    assert exit_.value.code == 2
+    assert f"anticipate: {copy}: damaged, or not written by anticipate" in capsys.readouterr().err

@@ -262,6 +262,10 @@ def test_other_archives_are_refused(whole, tmp_path, short_term_file, capsys):
     rewrite(archive, {"test.json": document})
     argv = ("export", "check", archive, "--data", short_term_file("ek55"))
     assert "holds test.json, expected" in failure(capsys, *argv)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("test.json", json.dumps(document) + " " * (1 << 23))
+    argv = ("export", "check", archive, "--data", short_term_file("ek100"))
+    assert "test.json: has 8," in failure(capsys, *argv)
     archive.write_text("no archive")
     assert "not a zip archive" in failure(capsys, "export", "check", archive)
     assert "not a zip archive" in failure(capsys, "export", "check", tmp_path / "no.zip")

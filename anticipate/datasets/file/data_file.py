@@ -24,12 +24,16 @@ FORMAT = "anticipate"
 FORMAT_VERSION = 1
 """Root attributes `format` and `format_version`: written last, so who has them is complete."""
 
+TABLES_SUM = "tables_sha256"
+"""Root attribute with the checksum of all that is no array of a video: see `sum_of_tables`."""
+
 MAKE_WITH = "anticipate prepare DATASET --source DIR --output FILE.h5"
 """Command that makes a data file."""
 
 Kind = Literal["dense", "short_term"]
 """Task a data file is made for: its root attribute `kind`."""
 
+_UNSUMMED = ("closed", "format", "format_version", "recipe", TABLES_SUM)
 _HASH_BLOCK = 1 << 24  # bytes per update; keeps --verify in small memory
 CAN_ADVISE = hasattr(mmap, "MADV_RANDOM")
 """Whether the operating system takes hints about what will be read; Windows does not."""
@@ -133,8 +137,16 @@ class DataFile:
         """Return what the splits consist of, in a form whose `repr` tells it all."""
         raise NotImplementedError
 
+    @property
+    def has_sum_of_tables(self) -> bool:
+        """Whether the file records it; files of version 0.1 do not."""
+        return TABLES_SUM in self._file.attrs
+
     def verify(self) -> list[str]:
-        """Return the paths of all arrays whose bytes differ from their checksum."""
+        """Return the paths of all arrays whose bytes differ from their checksum.
+
+        Names, splits, tables and attributes have one checksum together, and are called `tables`.
+        """
         digests: dict[int, str] = {}  # several videos may share one label array
         damaged = []
         for name, array in self._arrays():
@@ -143,6 +155,8 @@ class DataFile:
                 digests[offset] = _sha256(self.path, offset, array.nbytes)
             if digests[offset] != array.attrs["sha256"]:
                 damaged.append(name)
+        if self.has_sum_of_tables and self._attribute(TABLES_SUM) != sum_of_tables(self._file):
+            damaged.append("tables")
         return damaged
 
     def close(self) -> None:
@@ -213,15 +227,51 @@ class DataFile:
 
     def _array(self, array: h5py.Dataset) -> np.ndarray:
         """Map a contiguous array; it is a view of the file."""
+        self._check_length()
         flat = np.frombuffer(
             self._opened().memory, array.dtype, array.size, offset=array.id.get_offset()
         )
         return flat.reshape(array.shape)
 
+    def _check_length(self) -> None:
+        """See that the file is as long as its map: reading beyond its end would kill the process.
+
+        Raises:
+            DataError: It was cut since it was opened.
+        """
+        memory = self._opened().memory
+        if memory.size() < len(memory):
+            raise DataError(
+                f"{self.path}: was cut from {len(memory):,} to {memory.size():,} bytes while it "
+                f"was read; make it again with: {self.make_with}"
+            )
+
     def _arrays(self) -> Iterator[tuple[str, h5py.Dataset]]:
         for video_id in self.video_ids:
             for name in self.arrays:
                 yield f"/videos/{video_id}/{name}", self._video(video_id)[name]
+
+
+def sum_of_tables(file: h5py.File) -> str:
+    """Return the SHA-256 of names, shapes, values and attributes of a file.
+
+    Arrays of videos, which have sums of their own, and marks of the writer are left out.
+    """
+    digest = hashlib.sha256()
+
+    def add(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        attributes = {k: str(node.attrs[k]) for k in sorted(node.attrs) if k not in _UNSUMMED}
+        digest.update(repr((name, attributes)).encode())
+        if isinstance(node, h5py.Group):
+            for child in sorted(node):
+                add(f"{name}/{child}", node[child])
+        elif "sha256" not in node.attrs:
+            is_text = h5py.check_string_dtype(node.dtype) is not None
+            values = repr(node.asstr()[()].tolist()).encode() if is_text else node[()].tobytes()
+            digest.update(repr((node.shape, str(node.dtype))).encode() + values)
+
+    add("", file)
+    return digest.hexdigest()
 
 
 def to_float32(rows: np.ndarray) -> Float32[np.ndarray, "tokens feature"]:

@@ -8,6 +8,8 @@ import errno
 import hashlib
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,13 +19,12 @@ import numpy as np
 
 from anticipate import __version__
 from anticipate.console import notice
-from anticipate.datasets.file.data_file import FORMAT, FORMAT_VERSION
-from anticipate.errors import DataError
+from anticipate.datasets.file.data_file import FORMAT, FORMAT_VERSION, TABLES_SUM, sum_of_tables
+from anticipate.errors import DISK_FULL, DataError
 
 _PAGE = (
     4096  # arrays start at page borders: a row of 2048 float16 values is one page of a mapped file
 )
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PartialFile:
@@ -69,15 +70,15 @@ class PartialFile:
             return
         with contextlib.suppress(OSError, RuntimeError):  # the first error is the one to tell
             if kind is KeyboardInterrupt:
-                self._suspend()
+                with _uninterrupted():
+                    self._suspend()
                 return
-        with contextlib.suppress(OSError, RuntimeError):
-            self._file.close()
-        self.partial.unlink(missing_ok=True)
+        discard(self._file, self.partial)
 
     def has(self, video_id: str) -> bool:
         """Return whether a video is already written."""
-        return self._is_complete(self._file["videos"].get(video_id))
+        with _uninterrupted():
+            return self._is_complete(self._file["videos"].get(video_id))
 
     def _enter(self) -> None:
         with self._writing():
@@ -88,6 +89,7 @@ class PartialFile:
         """Mark the file complete and give it its final name."""
         with self._writing():
             self._file.attrs["notes"] = json.dumps(notes)
+            self._file.attrs[TABLES_SUM] = sum_of_tables(self._file)
             del self._file.attrs["recipe"], self._file.attrs["closed"]
             self._file.attrs["format_version"] = FORMAT_VERSION
             self._file.attrs["format"] = FORMAT
@@ -167,11 +169,12 @@ class PartialFile:
     def _writing(self) -> Iterator[None]:
         """Tell failures of the disk as user errors; HDF5 raises them as OSError or RuntimeError."""
         try:
-            yield
-        except (OSError, RuntimeError) as error:
+            with _uninterrupted():
+                yield
+        except (OSError, RuntimeError, ValueError) as error:  # ValueError: NUL in a path
             text = " ".join(str(error).split())
             number = getattr(error, "errno", None)
-            if number in _DISK_FULL or os.strerror(errno.ENOSPC) in text:
+            if number in DISK_FULL or os.strerror(errno.ENOSPC) in text:
                 text = (
                     "no space left on the device; free some, or store less with --dtype float16 "
                     "and fewer frames"
@@ -180,6 +183,35 @@ class PartialFile:
 
     def _is_complete(self, video: h5py.Group | None) -> bool:
         return video is not None and self.last_attribute in video.attrs
+
+
+def discard(file: h5py.File, path: Path) -> None:
+    """Close and remove a file that cannot be completed.
+
+    Args:
+        file: The open file.
+        path: Where it is, if it is still there.
+    """
+    with contextlib.suppress(OSError, RuntimeError):
+        os.truncate(path, 0)  # makes room on a full disk, where HDF5 fails to close, and then
+        file.close()  # ends the process with a segmentation fault
+    path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done: in a callback of HDF5 it would be swallowed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def write_text(group: h5py.Group, name: str, lines: Sequence[str]) -> None:

@@ -190,6 +190,7 @@ class ShortTermStore(DataFile):
                 its end the last row.
         """
         stored = self._stored(video_id)
+        self._check_length()
         rows = rows_of_frames(frames, self.fps, self.feature_fps)
         features = to_float32(stored[rows.clip(0, len(stored) - 1)])
         features[rows < 0] = 0.0

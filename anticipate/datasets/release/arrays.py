@@ -183,7 +183,7 @@ def _map(path: Path) -> np.memmap:
             f"{path}: no such feature file; give its folder with --features, leave such videos out "
             f"with --allow-missing, or use --synthesize-features"
         ) from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, ArithmeticError, TypeError) as error:
         raise DataError(f"{path}: not a complete .npy file ({error})") from error
     if not isinstance(array, np.memmap):
         raise DataError(

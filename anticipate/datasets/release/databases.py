@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from anticipate.datasets.release.releases import RecordedVideo
+from anticipate.datasets.release.text_files import whole_number
 from anticipate.errors import DataError
 
 _open: dict[Path, tuple[lmdb.Environment, int]] = {}
@@ -33,6 +34,8 @@ def reading(database: Path) -> Iterator[lmdb.Transaction]:
     try:
         with environment.begin() as transaction:
             yield transaction
+    except lmdb.Error as error:
+        raise DataError(f"{database}: a damaged LMDB ({error}); fetch it again") from error
     finally:
         with _lock:
             environment, users = _open.pop(database)
@@ -78,9 +81,17 @@ def database_state(database: Path) -> tuple[str, int, int]:
 
 def _environment(database: Path) -> lmdb.Environment:
     try:
-        return lmdb.open(str(database), readonly=True, lock=False, readahead=False)
+        environment = lmdb.open(str(database), readonly=True, lock=False, readahead=False)
     except lmdb.Error as error:
         raise DataError(f"{database}: not a readable LMDB ({error})") from error
+    pages, found = environment.info()["last_pgno"] + 1, (database / "data.mdb").stat().st_size
+    expected = pages * environment.stat()["psize"]
+    if found < expected:  # it is mapped: reading beyond its end would kill the process
+        environment.close()
+        raise DataError(
+            f"{database}: cut off: {found:,} bytes, expected {expected:,}; fetch it again"
+        )
+    return environment
 
 
 REACH = 9
@@ -108,11 +119,15 @@ def present_frames(database: Path, video_id: str) -> Int[np.ndarray, " frames"]:
     Args:
         database: Folder of the database.
         video_id: Video.
+
+    Raises:
+        DataError: It is damaged, or a key has no number.
     """
     prefix = f"{video_id}_frame_".encode()
     with reading(database) as transaction:
-        numbers = [int(key[len(prefix) :].partition(b".")[0]) for key in _keys(transaction, prefix)]
-    return np.array(numbers, np.int64)
+        texts = [key[len(prefix) :].partition(b".")[0] for key in _keys(transaction, prefix)]
+    where = f"{database}: a key of video '{video_id}'"
+    return np.array([whole_number(text.decode("latin-1"), where) for text in texts], np.int64)
 
 
 def stand_ins(

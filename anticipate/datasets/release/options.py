@@ -122,6 +122,6 @@ def not_negative(text: str) -> float:
 
 def _stored_fps(text: str) -> Fraction:
     value = Fraction(text)
-    if not 0 < value <= 30:
-        raise argparse.ArgumentTypeError(f"expected rows per second in (0, 30], not {text}")
+    if not Fraction(1, 60) <= value <= 30:
+        raise argparse.ArgumentTypeError(f"expected 1/60 to 30 rows per second, not {text}")
     return value

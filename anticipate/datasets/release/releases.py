@@ -147,6 +147,29 @@ def _check_one_meaning(segments: SegmentTable) -> None:
             )
 
 
+FARTHEST = 2 * 3600
+"""Seconds from the end of one segment to that of the next; more is a typing error that would make
+a file of many gigabytes."""
+
+
+def _check_lengths(segments: SegmentTable) -> None:
+    """See that no segment is far behind the others of its video.
+
+    Raises:
+        DataError: It ends more than two hours after the one before.
+    """
+    order = segments.starts.argsort(kind="stable")
+    ends = np.maximum.accumulate(segments.stops[order].astype(np.int64))
+    late = np.diff(ends, prepend=0) > FARTHEST * FPS
+    if late.any():
+        row = int(order[np.argmax(late)])
+        raise DataError(
+            f"segment '{segments.segment_ids[row]}' of video '{segments.video_ids[row]}' is frame "
+            f"{segments.starts[row]} to {segments.stops[row]}, more than two hours at {FPS} frames "
+            "per second after the segments before it: correct its line"
+        )
+
+
 def labelled_videos(
     splits: Mapping[str, Mapping[str, SegmentTable]], participant: Callable[[str], str]
 ) -> tuple[RecordedVideo, ...]:
@@ -155,8 +178,14 @@ def labelled_videos(
     Args:
         splits: Segments of each part of each split.
         participant: Names who recorded a video.
+
+    Raises:
+        DataError: A segment is far behind the others of its video.
     """
+    by_video = segments_by_video(splits)
+    for segments in by_video.values():
+        _check_lengths(segments)
     return tuple(
         RecordedVideo(video_id, int(segments.stops.max()) + FPS, participant(video_id))
-        for video_id, segments in segments_by_video(splits).items()
+        for video_id, segments in by_video.items()
     )

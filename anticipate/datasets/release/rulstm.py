@@ -6,9 +6,8 @@ numbers with zeros and put spaces after commas.
 """
 
 import argparse
-import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,7 +35,12 @@ from anticipate.datasets.release.releases import (
     segments_by_video,
 )
 from anticipate.datasets.release.synthesis import synthesized_segments
-from anticipate.datasets.release.text_files import check_unique, read_lines, whole_number
+from anticipate.datasets.release.text_files import (
+    check_unique,
+    read_fields,
+    read_records,
+    whole_number,
+)
 from anticipate.errors import ConfigError, DataError
 from anticipate.files import check_name
 
@@ -82,51 +86,6 @@ def read_segments(
     check_unique(segment_ids, path)
     columns = np.array(numbers, np.int32).T
     return SegmentTable(tuple(segment_ids), tuple(video_ids), *columns)
-
-
-def read_records(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Read a file whose first line names its columns.
-
-    Args:
-        path: The file.
-        columns: Columns that must be there, in whatever order.
-
-    Returns:
-        Line number and fields by column of each row.
-
-    Raises:
-        DataError: A column is missing or a row has another number of fields.
-    """
-    first = read_lines(path, f"a header with {', '.join(columns)}")[0]
-    names = next(csv.reader([first], skipinitialspace=True))
-    missing = [column for column in columns if column not in names]
-    if missing:
-        raise DataError(
-            f"{path}:1: no column '{missing[0]}', found {', '.join(names)}; expected "
-            f"{', '.join(columns)}"
-        )
-    rows = list(read_fields(path, names))[1:]
-    return [(line, dict(zip(names, fields, strict=True))) for line, fields in rows]
-
-
-def read_fields(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and fields of each row.
-
-    Args:
-        path: The file.
-        columns: Names of the columns, in order.
-
-    Raises:
-        DataError: The file is missing, empty or has another number of columns.
-    """
-    lines = read_lines(path, f"columns {', '.join(columns)}")
-    for line, fields in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
-        if len(fields) != len(columns):
-            raise DataError(
-                f"{path}:{line}: found {len(fields)} columns, expected {len(columns)}: "
-                f"{', '.join(columns)}"
-            )
-        yield line, [field.strip() for field in fields]
 
 
 def _check_classes(classes: Sequence[int], vocabulary: Vocabulary, where: str) -> None:

@@ -1,6 +1,7 @@
 """Text files of a release, with errors that name file and line, and what they should hold."""
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from anticipate.console import notice
@@ -37,6 +38,59 @@ def read_lines(path: Path, what: str) -> list[str]:
     if "" in lines:
         raise DataError(f"{path}:{lines.index('') + 1}: an empty line, expected {what}")
     return lines
+
+
+def read_records(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Read a file whose first line names its columns.
+
+    Args:
+        path: The file.
+        columns: Columns that must be there, in whatever order.
+
+    Returns:
+        Line number and fields by column of each row.
+
+    Raises:
+        DataError: A column is missing or a row has another number of fields.
+    """
+    first = read_lines(path, f"a header with {', '.join(columns)}")[0]
+    _, names = next(_rows([first], path))
+    missing = [column for column in columns if column not in names]
+    if missing:
+        raise DataError(
+            f"{path}:1: no column '{missing[0]}', found {', '.join(names)}; expected "
+            f"{', '.join(columns)}"
+        )
+    rows = list(read_fields(path, names))[1:]
+    return [(line, dict(zip(names, fields, strict=True))) for line, fields in rows]
+
+
+def read_fields(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and fields of each row.
+
+    Args:
+        path: The file.
+        columns: Names of the columns, in order.
+
+    Raises:
+        DataError: The file is missing, empty, no CSV or has another number of columns.
+    """
+    lines = read_lines(path, f"columns {', '.join(columns)}")
+    for line, fields in _rows(lines, path):
+        if len(fields) != len(columns):
+            raise DataError(
+                f"{path}:{line}: found {len(fields)} columns, expected {len(columns)}: "
+                f"{', '.join(columns)}"
+            )
+        yield line, fields
+
+
+def _rows(lines: Sequence[str], path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        for line, fields in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
+            yield line, [field.strip() for field in fields]
+    except csv.Error as error:
+        raise DataError(f"{path}: not comma-separated values ({error})") from error
 
 
 def whole_number(text: str, where: str) -> int:

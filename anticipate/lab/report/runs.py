@@ -164,7 +164,7 @@ def _run_name(path: Path) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _UnusableError(f"{path.name} is not JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise _UnusableError(f"{path.name} holds no JSON object")

@@ -224,11 +224,11 @@ def test_a_many_shot_class_outside_its_space_is_named(ek55, tmp_path, capsys):
     [
         (
             ["--synthesize-features", "--fps", "31"],
-            "--fps: expected rows per second in (0, 30], not 31",
+            "--fps: expected 1/60 to 30 rows per second, not 31",
         ),
         (
             ["--synthesize-features", "--fps", "0"],
-            "--fps: expected rows per second in (0, 30], not 0",
+            "--fps: expected 1/60 to 30 rows per second, not 0",
         ),
         (["--synthesize-features", "--stride", "2"], "unrecognized arguments: --stride"),
         ([], "one of the arguments --features --synthesize-features is required"),
@@ -318,6 +318,8 @@ def test_a_twelfth_of_the_labelled_frames_of_ek100_overlap(real_release):
         (",P01_01,4", ",../x,4", r"training.csv:1: the id of a video is '../x'"),
         ("4,101", "4,99999999999", r"training.csv:1: found 99999999999, expected a number of at"),
         ("P01_01_0,P01_01,4,101,3,3,1", "id,video,start,stop,verb,noun,action", "found a header"),
+        ("4,101", "4,300101", r"'P01_01_0' of video 'P01_01' is frame 4 to 300101, more than two"),
+        ("P01_01_0,", f"{'x' * 200_000},", r"training.csv: not comma-separated values \(field"),
     ],
 )
 def test_rows_that_cannot_be_meant_are_named(ek100, old, new, message):

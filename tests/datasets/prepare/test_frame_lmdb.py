@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 
 import lmdb
@@ -174,3 +175,22 @@ def test_workers_do_not_change_the_file(ek100, write_frames, tmp_path):
         np.testing.assert_array_equal(
             one.features_at(video, frames), three.features_at(video, frames)
         )
+
+
+def test_a_cut_database_is_refused_before_it_is_mapped(ek100, write_frames, tmp_path, capsys):
+    write_frames(tmp_path / "rgb", VIDEOS)
+    file = tmp_path / "rgb" / "data.mdb"
+    with lmdb.open(str(tmp_path / "rgb"), readonly=True) as database:
+        pages = database.info()["last_pgno"] + 1
+        os.truncate(file, pages // 2 * database.stat()["psize"])
+    error = refused(capsys, ek100, tmp_path / "f.h5", "--features", str(tmp_path / "rgb"))
+    assert "rgb: cut off: " in error
+    assert "fetch it again" in error
+
+
+def test_a_key_without_a_number_is_named(ek100, write_frames, tmp_path, capsys):
+    write_frames(tmp_path / "rgb", VIDEOS)
+    with lmdb.open(str(tmp_path / "rgb")) as database, database.begin(write=True) as transaction:
+        transaction.put(b"P01_01_frame_last.jpg", bytes(4 * WIDTH))
+    error = refused(capsys, ek100, tmp_path / "f.h5", "--features", str(tmp_path / "rgb"))
+    assert "rgb: a key of video 'P01_01': expected a whole number, found 'last'" in error

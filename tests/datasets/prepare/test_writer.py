@@ -2,6 +2,8 @@ import errno
 import multiprocessing
 import resource
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import h5py
@@ -65,7 +67,7 @@ def test_a_finished_file_has_its_final_name_and_right_checksums(tmp_path):
     with h5py.File(path) as file:
         assert set(file.attrs) == {
             *("format", "format_version", "kind", "dataset", "fps", "stride", "feature_dim"),
-            *("dtype", "synthetic", "source", "created_by", "notes"),
+            *("dtype", "synthetic", "source", "created_by", "notes", "tables_sha256"),
         }
 
 
@@ -224,3 +226,54 @@ def test_a_release_that_could_not_be_trained_on_is_refused_first(tmp_path, messa
     with pytest.raises(DataError, match=message):
         write_dense(release, source, Storage(tmp_path / "f.h5"))
     assert files(tmp_path) == []
+
+
+def test_ctrl_c_waits_for_the_end_of_a_write(tmp_path):
+    """In the middle of a write it would land in a callback of HDF5, which swallows it."""
+    done = []
+
+    def interrupted() -> None:
+        with DenseWriter(tmp_path / "f.h5", HEADER, "recipe") as writer:
+            with writer._writing():
+                signal.raise_signal(signal.SIGINT)
+                done.append("first")
+            done.append("second")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done == ["first"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+FULL_DISK = """
+import sys
+from anticipate.cli import main
+from anticipate.errors import DataError
+from anticipate.protocol.dense_predictions import DensePredictionsWriter
+import numpy as np
+
+folder = sys.argv[1]
+try:
+    with DensePredictionsWriter(f"{folder}/p.h5") as writer:
+        for number in range(40):
+            noise = np.random.default_rng(number).integers(0, 200, (25, 4000))
+            writer.add(str(number), 0.2, noise)
+except DataError as error:
+    print(error)
+main(["prepare", "synthetic", "--videos", "30", "--output", f"{folder}/data.h5"])
+"""
+
+
+def test_a_full_disk_is_one_line_and_no_crash(tmp_path):
+    """HDF5 used to end the process by a segmentation fault at its exit."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path]).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert ended.returncode == 2, ended.stderr
+    assert "p.h5: cannot be written" in ended.stdout
+    assert "data.h5.partial: cannot be written: no space left on the device" in ended.stderr
