@@ -1,6 +1,7 @@
 """Checkpoints, looked at before a model meets them, so that a wrong one is one clear line."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -30,6 +31,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
             checkpoint: What to save.
             path: Where to.
             storage_options: Not used.
+
+        Raises:
+            CheckpointError: The disk is full or cannot be written.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +44,12 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
+        except (OSError, RuntimeError) as error:  # torch tells a full disk as RuntimeError
+            free = shutil.disk_usage(path.parent).free
+            raise CheckpointError(
+                f"{path}: cannot be written, {free:,} bytes are free on its disk; the checkpoint "
+                "of the epoch before is untouched: make room and go on with --ckpt_path last"
+            ) from error
         finally:
             partial.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ LightningCLI builds what the settings say; the commands are methods here, so tha
 """
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from anticipate.errors import AnticipateError, ConfigError
 from anticipate.files import CHECKPOINT, CONFIG, check_name
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
+from anticipate.safe import check_classes
 from anticipate.training.callbacks.dashboard import Dashboard
 from anticipate.training.callbacks.dense_results import DenseResults
 from anticipate.training.callbacks.efficiency import Efficiency
@@ -44,6 +46,7 @@ from anticipate.training.callbacks.write_predictions import PredictionsFile
 from anticipate.training.checkpoints import WholeCheckpointIO, check_fits
 from anticipate.training.provenance import DataRecord, check_provenance
 from anticipate.training.resuming import check_resume, check_something_left, note_resume
+from anticipate.training.run_lock import RunLock
 from anticipate.training.settings import FILE_KEYS, YAML_MODE, expand, explain, option_names
 
 PARTS = ("data", "model")
@@ -77,15 +80,7 @@ def main(argv: list[str]) -> None:
     _quieten_lightning()
     command, *words = argv
     cli = AnticipateCLI(words, command)
-    try:
-        getattr(cli, command)()
-    except OSError as error:
-        folder = cli.config.run_dir
-        if error.filename is None or not str(error.filename).startswith(folder):
-            raise
-        raise ConfigError(
-            f"{error.filename}: cannot be written ({error.strerror}): choose another --run_dir"
-        ) from error
+    getattr(cli, command)()
 
 
 class Parser(LightningArgumentParser):
@@ -108,7 +103,7 @@ class AnticipateCLI(LightningCLI):
     """
 
     def __init__(self, words: Sequence[str], command: str = "fit", **options: Any) -> None:
-        self.command, self.record = command, DataRecord()
+        self.command, self.record, self.lock = command, DataRecord(), RunLock()
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -122,7 +117,7 @@ class AnticipateCLI(LightningCLI):
                 "version": __version__,
                 "parser_mode": YAML_MODE,
             },
-            trainer_defaults={"callbacks": [EpochLines(), self.record]},
+            trainer_defaults={"callbacks": [EpochLines(), self.record, self.lock]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             save_config_callback=SaveRunConfig,
@@ -219,8 +214,15 @@ class AnticipateCLI(LightningCLI):
         """Train, then test the last checkpoint as anybody would.
 
         Raises:
-            RunExistsError: The run folder already holds a run that is not to be resumed.
+            RunExistsError: The run folder already holds a run that is not to be resumed, or
+                another process trains in it.
         """
+        try:
+            self._fit()
+        finally:
+            self.lock.release()
+
+    def _fit(self) -> None:
         debugging = self.config.trainer.fast_dev_run
         if not debugging and self.config.ckpt_path is None:
             refuse_existing_run(self.trainer)
@@ -261,11 +263,12 @@ class AnticipateCLI(LightningCLI):
             settings = yaml.safe_load(self.parser.dump(self.config))
             changed = check_resume(config, settings, self.model)
             folder = Path(self.trainer.log_dir or ".")
-            if (folder / CONFIG).is_file():
-                if self.trainer.is_global_zero:
-                    note_resume(folder, path, changed)
-            else:
-                check_something_left(Path(path), self.config.trainer.max_epochs)
+            goes_on = (folder / CONFIG).is_file()
+            least = 0 if goes_on else 1
+            check_something_left(Path(path), self.config.trainer.max_epochs, least)
+            if goes_on and self.trainer.is_global_zero:
+                self.lock.acquire(folder)
+                note_resume(folder, path, changed)
         return path
 
     def _checkpoint(self, name: str | None = None) -> str:
@@ -301,6 +304,7 @@ def parse(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     """
     short_names()  # classes that are imported may be named without their module
     config = parser.parse_args(expand(words))
+    check_classes(config.as_dict())
     for key in FILE_KEYS:
         config.pop(key, None)
     for part in config.run_name.split("/"):
@@ -343,8 +347,15 @@ def _seed_folder(seed: Any) -> str:
     return f"seed_{seed}"
 
 
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Leave it to TensorBoard to raise in the main thread what its writing thread met."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
+
+
 def _quieten_lightning() -> None:
-    """Drop hints that a user of this suite cannot act on."""
+    """Drop what a user of this suite cannot act on, or is told anyway."""
+    threading.excepthook = _thread_failed
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage() and "💡" not in record.getMessage()
     )

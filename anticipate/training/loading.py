@@ -42,6 +42,9 @@ def load(
 ) -> Experiment:
     """Return the model of a run, ready for evaluation on the CPU, and its data.
 
+    Settings files and run folders of others are code, as `class_path` imports modules: set
+    ANTICIPATE_SAFE=1 to look at one. Checkpoints, features, predictions and reports are not.
+
     Args:
         run: Run folder, or a checkpoint in one or with a `config.yaml` next to it.
         data: Data file to read instead of the one named in the settings.

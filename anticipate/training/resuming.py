@@ -15,7 +15,7 @@ import yaml
 
 from anticipate import __version__
 from anticipate.errors import CheckpointError, ConfigError
-from anticipate.files import RESUMES
+from anticipate.files import METRICS, RESUMES
 from anticipate.training.checkpoints import read_checkpoint
 from anticipate.training.settings import Settings, differences, flatten, read_yaml
 
@@ -71,14 +71,19 @@ def check_resume(config: Path, settings: Mapping[str, Any], model: pl.LightningM
     return {key: now.get(key) for key in differences(before, now)}
 
 
-def check_something_left(ckpt: Path, max_epochs: int | None) -> None:
-    """See that a new run that starts from a checkpoint has an epoch to train.
+def check_something_left(ckpt: Path, max_epochs: int | None, least: int) -> None:
+    """See that a training that starts from a checkpoint has epochs to train.
+
+    Args:
+        ckpt: Checkpoint.
+        max_epochs: Length of the training, None or -1 without one.
+        least: Epochs that must be left: 1 for a new run, 0 for one that may only lack its test.
 
     Raises:
-        ConfigError: The checkpoint has all of them behind it.
+        ConfigError: The checkpoint has more of them behind it.
     """
     done = int(read_checkpoint(ckpt).get("epoch", -1)) + 1
-    if max_epochs is not None and 0 <= max_epochs <= done:
+    if max_epochs is not None and 0 <= max_epochs < done + least:
         raise ConfigError(
             f"{ckpt} has trained {done} epochs and trainer.max_epochs is {max_epochs}: nothing is "
             "left to train; raise it, or score the checkpoint with anticipate test"
@@ -87,6 +92,8 @@ def check_something_left(ckpt: Path, max_epochs: int | None) -> None:
 
 def note_resume(folder: Path, ckpt: str, changed: Settings) -> None:
     """Append to `resumes.jsonl` of a run that it goes on, from where, and what changed.
+
+    Its `metrics.json` is of the weights before, and goes: a run that has it counts as finished.
 
     Args:
         folder: Run folder.
@@ -101,3 +108,4 @@ def note_resume(folder: Path, ckpt: str, changed: Settings) -> None:
     }
     with (folder / RESUMES).open("a") as file:
         file.write(json.dumps(line) + "\n")
+    (folder / METRICS).unlink(missing_ok=True)

@@ -5,12 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from anticipate.errors import CheckpointError
 from anticipate.training import checkpoints
 from anticipate.training.checkpoints import WholeCheckpointIO, read_checkpoint
 
 
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_write_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch, failure):
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (OSError(28, "No space left on device"), CheckpointError),
+        (RuntimeError("unexpected pos 64 vs 0"), CheckpointError),  # torch on a full disk
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_write_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch, failure, told):
     path = tmp_path / "checkpoints" / "last.ckpt"
     whole = {"state_dict": {"weight": torch.arange(3.0)}, "epoch": 1}
     WholeCheckpointIO().save_checkpoint(whole, path)
@@ -20,7 +28,7 @@ def test_a_write_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch, f
         raise failure
 
     monkeypatch.setattr(checkpoints.torch, "save", half)
-    with pytest.raises(type(failure)):
+    with pytest.raises(told):
         WholeCheckpointIO().save_checkpoint({}, path)
     assert read_checkpoint(path)["epoch"] == 1
     assert list(path.parent.iterdir()) == [path]

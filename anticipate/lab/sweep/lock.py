@@ -4,28 +4,26 @@ Who works on a run holds a lock on the log in its folder. The lock lives exactly
 process, so a sweep sees what one that was killed has left running, and never doubles it.
 """
 
-import fcntl
-from io import BufferedWriter
+from io import BufferedRandom
 from pathlib import Path
 
 from anticipate.lab.sweep.folder import LOG, clear_beginning, stage_of
 from anticipate.lab.sweep.plan import Run
+from anticipate.training.run_lock import is_training, lock_file
 
 
-def take_lock(folder: Path) -> BufferedWriter | None:
+def take_lock(folder: Path) -> BufferedRandom | None:
     """Open the log of a run for appending, locked until all that inherit it have closed it.
 
     Args:
         folder: Run folder; made where it is missing.
 
     Returns:
-        The log; None while another process works on the run.
+        The log; None while another process works on the run, also one that no sweep has started.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    log = (folder / LOG).open("ab")
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    log = lock_file(folder / LOG)
+    if log is not None and is_training(folder):
         log.close()
         return None
     return log
