@@ -5,8 +5,7 @@ prints it as one line and exits with code 2; every other exception is a bug and 
 """
 
 import errno
-from collections.abc import Iterator
-from types import TracebackType
+from traceback import walk_tb
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the operating system when there is no room for a file."""
@@ -14,6 +13,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 HDF5_READERS = ("/h5py/", "/anticipate/datasets/file/")
 """Code that fails where the content of an HDF5 file is not what it should be."""
+
+
+RESTORING = "/trainer/connectors/checkpoint_connector.py"
+"""Code of Lightning that fails where a checkpoint is not one of its own."""
 
 
 class AnticipateError(Exception):
@@ -50,20 +53,21 @@ def mistake_behind(error: Exception) -> AnticipateError | None:
     if isinstance(error, OSError) and (error.filename or error.errno in DISK_FULL):
         file = error.filename or "a file of the run"
         return DataError(f"{file}: {error.strerror}: see that it can be read and written")
-    places = list(_places(error.__traceback__))
-    where = f"/{places[-1].tb_frame.f_code.co_filename}".replace("\\", "/")
-    if not any(readers in where for readers in HDF5_READERS):
-        return None
-    owners = (getattr(one.tb_frame.f_locals.get("self"), "path", None) for one in reversed(places))
-    path = next(filter(None, owners), "an HDF5 file")
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(
-        f"{path}: damaged, or not written by anticipate ({reason}): look at it with anticipate "
-        "inspect --verify, or make it again"
-    )
-
-
-def _places(traceback: TracebackType | None) -> Iterator[TracebackType]:
-    while traceback is not None:
-        yield traceback
-        traceback = traceback.tb_next
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    files = [f"/{frame.f_code.co_filename}".replace("\\", "/") for frame in frames]
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if any(RESTORING in file for file in files):
+        paths = (frame.f_locals.get("checkpoint_path") for frame in frames)
+        path = next(filter(None, paths), "the checkpoint")
+        return CheckpointError(
+            f"{path}: lacks what Lightning needs to load it ({reason}): expected a checkpoint that "
+            "anticipate fit or convert wrote"
+        )
+    if any(readers in files[-1] for readers in HDF5_READERS):
+        owners = (getattr(frame.f_locals.get("self"), "path", None) for frame in reversed(frames))
+        path = next(filter(None, owners), "an HDF5 file")
+        return DataError(
+            f"{path}: damaged, or not written by anticipate ({reason}): look at it with anticipate "
+            "inspect --verify, or make it again"
+        )
+    return None

@@ -89,7 +89,7 @@ def read_tensors(path: Path) -> Any:
     except UnpicklingError as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it holds objects other than tensors, which "
-            "are never loaded, as they could run any code; save a state_dict"
+            "are never loaded, as they could run any code; use one that anticipate fit wrote"
         ) from error
     except (RuntimeError, BadZipFile, EOFError, KeyError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

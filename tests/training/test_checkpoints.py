@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from anticipate.cli import main
 from anticipate.errors import CheckpointError
 from anticipate.training import checkpoints
 from anticipate.training.checkpoints import WholeCheckpointIO, read_checkpoint
+from anticipate.training.loading import build
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,24 @@ def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypat
     monkeypatch.setattr(Path, "replace", lambda a, b: (steps.append("replace"), replace(a, b)))
     WholeCheckpointIO().save_checkpoint({"state_dict": {}}, tmp_path / "last.ckpt")
     assert steps == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: {"state_dict": content["state_dict"]},
+        lambda content: content | {"loops": "junk"},
+    ],
+)
+def test_a_checkpoint_that_lightning_cannot_load_is_one_line(
+    tmp_path, monkeypatch, capsys, synthetic_file, damage
+):
+    monkeypatch.chdir(tmp_path)
+    words = ("--config=experiments/demo.yaml", f"--data.path={synthetic_file}")
+    built = build(words)
+    content = {"state_dict": built.model.state_dict(), "pytorch-lightning_version": "2.6.0"}
+    torch.save(damage(content | {"epoch": 0, "global_step": 0}), "odd.ckpt")
+    with pytest.raises(SystemExit) as exit_:
+        main(["fit", *words, "--run_name=other", "--ckpt_path=odd.ckpt"])
+    assert exit_.value.code == 2
+    assert "lacks what Lightning needs to load it" in capsys.readouterr().err

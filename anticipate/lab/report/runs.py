@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple
 
 import yaml
@@ -20,8 +21,22 @@ from anticipate.files import CONFIG, FIGURES, METRICS, READABLE_METRICS, SAME_AS
 from anticipate.protocol.measures import named_scores
 
 FILES = frozenset({CONFIG, METRICS, SAME_AS})
-EXPECTED = ("kind", "dataset", "split", "seed", "synthetic", "scores")
-"""Keys that every `metrics.json` has."""
+EXPECTED: Mapping[str, type | UnionType] = {
+    "kind": str,
+    "dataset": str,
+    "split": str | int,
+    "seed": int,
+    "synthetic": bool,
+    "scores": dict,
+}
+"""Keys that every `metrics.json` has, and the types of their values."""
+OPTIONAL: Mapping[str, type | UnionType] = {
+    "caveat": str | None,
+    "scored_part": str | None,
+    "efficiency": dict | None,
+    "checkpoint": str | None,
+}
+"""Keys that some have."""
 
 SHARE = "routing/largest_share"
 """Share of the choices that the most used expert takes, in percent, mean over blocks."""
@@ -177,9 +192,12 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     if str(version).rpartition(".")[0] not in READABLE_METRICS:
         writer = f"anticipate {version}" if version else "an unnamed version"
         raise _UnusableError(f"written by {writer}, this is {__version__}: run its test again")
-    missing = [key for key in EXPECTED if key not in metrics]
-    if missing or not isinstance(metrics["scores"], dict) or not metrics["scores"]:
-        raise _UnusableError(
-            f"{path.name} lacks {', '.join(missing) or 'scores'}: run its test again"
-        )
+    given = {key: metrics[key] for key in OPTIONAL if key in metrics}
+    unfit = [key for key, kind in EXPECTED.items() if not isinstance(metrics.get(key), kind)]
+    unfit += [key for key, value in given.items() if not isinstance(value, OPTIONAL[key])]
+    scores = metrics.get("scores")
+    if not unfit and not (scores and all(isinstance(one, dict) for one in scores.values())):
+        unfit = ["scores"]
+    if unfit:
+        raise _UnusableError(f"{path.name} has no usable {', '.join(unfit)}: run its test again")
     return metrics

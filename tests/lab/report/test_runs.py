@@ -69,6 +69,8 @@ def test_each_unusable_folder_is_named_with_its_reason(make_run, same_as, tmp_pa
     bare = make_run("bare") / "metrics.json"
     content = json.loads(bare.read_text())
     bare.write_text(json.dumps({name: content[name] for name in ("version", "kind")}))
+    odd = make_run("odd") / "metrics.json"
+    odd.write_text(json.dumps(json.loads(odd.read_text()) | {"scored_part": ["half"]}))
     same_as(root, "left", "right/split_1/seed_0")
     same_as(root, "right", "left/split_1/seed_0")
     same_as(root, "lost", "nowhere/split_1/seed_0")
@@ -83,7 +85,8 @@ def test_each_unusable_folder_is_named_with_its_reason(make_run, same_as, tmp_pa
         "garbled": "not YAML",
         "empty": "no config.yaml",
         "old": "written by anticipate 0.0.1",
-        "bare": "lacks dataset, split",
+        "bare": "no usable dataset, split",
+        "odd": "no usable scored_part",
         "left": "circle",
         "right": "circle",
         "lost": "'nowhere/split_1/seed_0'",
