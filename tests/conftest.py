@@ -32,6 +32,15 @@ def actions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def other_actions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like `actions_file` with other features."""
+    path = tmp_path_factory.mktemp("data") / "other_actions.h5"
+    sizes = ["--videos", "20", "--segments", "12", "--feature-dim", "8", "--seed", "1"]
+    main(["prepare", "synthetic_actions", "--output", str(path), *sizes])
+    return path
+
+
 def _segments(prefix: str, num_rows: int, actions: np.ndarray, pairs: np.ndarray) -> SegmentTable:
     starts = 31 + 40 * np.arange(num_rows, dtype=np.int32)
     labels = np.full((num_rows, 2), -1) if actions[0] < 0 else pairs[actions]

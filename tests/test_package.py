@@ -1,22 +1,40 @@
 """What a user installs: the wheel works in an empty folder, and importing it waits for nothing."""
 
+import inspect
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Literal, get_origin
 
 import pytest
 import yaml
 
 import anticipate
 from anticipate.catalog import OPEN_PACKAGES, find, offers
+from anticipate.errors import ConfigError
 from anticipate.training.settings import RECIPES
 
 ROOT = Path(__file__).parent.parent
+CHOICES = [
+    pytest.param(found, name, id=f"{found.__name__}-{name}")
+    for package in ("nn", "models")
+    for offer in offers(package).values()
+    for found in [offer.load()]
+    if not hasattr(found, "_fields")
+    for name, parameter in inspect.signature(found).parameters.items()
+    if get_origin(parameter.annotation) is Literal
+]
 IN_THE_WHEEL = ("anticipate", "configs", "experiments", "pyproject.toml", "README.md", "LICENSE")
 BUILD = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
+
+
+@pytest.mark.parametrize(("found", "name"), CHOICES)
+def test_words_that_no_argument_offers_are_refused(found, name):
+    with pytest.raises(ConfigError, match=f"^{name} is 'nope': expected one of "):
+        found(**{name: "nope"})
 
 
 @pytest.fixture(scope="module")

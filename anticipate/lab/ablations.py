@@ -14,7 +14,7 @@ from anticipate.catalog import class_at
 from anticipate.cli import main as run
 from anticipate.console import CommandParser, notice
 from anticipate.errors import ConfigError
-from anticipate.lab.studies import Study, studies
+from anticipate.lab.studies import Study, broken_studies, check_parent, studies
 from anticipate.training.loading import read
 from anticipate.training.settings import current_path
 
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         argv: The command's name and its options; what it does not know is for `anticipate sweep`.
 
     Raises:
-        ConfigError: An unknown study.
+        ConfigError: An unknown study, or one that cannot be used.
     """
     parser = CommandParser(
         prog="anticipate ablations",
@@ -46,9 +46,14 @@ def main(argv: list[str]) -> None:
     )
     options, others = parser.parse_known_args(argv[1:])
     unknown = sorted(set(options.study) - set(known))
+    for name in unknown:
+        if name in broken_studies():
+            raise broken_studies()[name]
     if unknown:
         raise ConfigError(f"no study '{unknown[0]}': choose from {', '.join(known)}")
     chosen = [study for study in studies() if study.name in options.study]
+    for study in chosen:
+        check_parent(study, read(["--config", str(study.parent)]))
     failed = False
     for parent, group in groupby(chosen, key=lambda study: study.parent.resolve()):
         try:

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,8 @@ from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import ConfigError
 from anticipate.models.sequence_anticipator import SequenceAnticipator
 from anticipate.nn.aga import AGA
-from anticipate.training.loading import load
+from anticipate.training.loading import load_marked
+from anticipate.training.provenance import add_foreign_option, figure_note
 
 TOP = 5
 SHOWN_MOMENTS = 4
@@ -49,7 +49,9 @@ def main(argv: list[str]) -> None:
         AnticipateError: Any mistake of the user.
     """
     options = _parser().parse_args(argv[1:])
-    model, data = load(Path(options.ckpt), Path(options.file))
+    (model, data), caveat = load_marked(
+        options.ckpt, options.file, allow_foreign=options.allow_foreign_checkpoint
+    )
     if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
         raise ConfigError(
             f"{options.ckpt} holds no network that goes step by step: stream one of AGA"
@@ -57,9 +59,10 @@ def main(argv: list[str]) -> None:
     assert isinstance(data, ShortTermDataModule)
     moments = stream(model.network, data, options.video, options.start, options.stop)
     if options.json:
-        _print_lines(moments)
+        _print_lines(moments, caveat)
     else:
-        _show(moments, f"{options.video}: what comes next")
+        note = figure_note(data.synthetic, caveat)
+        _show(moments, f"{options.video}: what comes next{f' ({note})' if note else ''}")
 
 
 def stream(
@@ -118,10 +121,11 @@ def _top(
     return tuple((vocabulary[action], prob) for action, prob in pairs)
 
 
-def _print_lines(moments: Iterator[Moment]) -> None:
+def _print_lines(moments: Iterator[Moment], caveat: str) -> None:
+    marked = {"caveat": caveat} if caveat else {}
     for time, frame, top in moments:
         best = [{"action": action, "probability": prob} for action, prob in top]
-        sys.stdout.write(json.dumps({"time": time, "frame": frame, "top5": best}) + "\n")
+        sys.stdout.write(json.dumps({"time": time, "frame": frame, "top5": best, **marked}) + "\n")
         sys.stdout.flush()
 
 
@@ -152,4 +156,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=float, help="seconds at which to look first")
     parser.add_argument("--stop", type=float, help="seconds after which to stop")
     parser.add_argument("--json", action="store_true", help="print one JSON line per step")
+    add_foreign_option(parser)
     return parser

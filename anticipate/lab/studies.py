@@ -6,15 +6,18 @@ paper. Nothing else knows which studies there are.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
 
+from anticipate.catalog import class_at
+from anticipate.console import notice
 from anticipate.errors import ConfigError
-from anticipate.training.settings import RECIPES, read_yaml, run_name
+from anticipate.protocol.measures import MAIN_MEASURES, is_measure
+from anticipate.training.settings import RECIPES, Settings, current_path, read_yaml, run_name
 
 STUDY_FILE = "study.yaml"
 ABLATIONS = Path("experiments/ablations")
@@ -27,6 +30,8 @@ KEYS = {
 """What a study.yaml may hold, and of which type."""
 OPTIONAL = {"source": "", "claims": [], "timed": False, "usage": []}
 TASKS = ("dense", "short_term")
+CRITERIA = {"higher": 2, "best": 1, "inside": 0, "everywhere": 2, "flat": None}
+"""What a claim may say, and of how many points; `flat` of any number."""
 
 
 class Study(NamedTuple):
@@ -60,12 +65,15 @@ class Study(NamedTuple):
 def studies() -> tuple[Study, ...]:
     """Return all studies below `experiments` of the current folder and of the package.
 
-    Dense ones come first, each task in the order in which the papers show them.
-
-    Raises:
-        ConfigError: A study.yaml that cannot be used.
+    Dense ones come first, each task in the order in which the papers show them. Those that cannot
+    be used are left out, with a notice.
     """
-    return _studies(Path.cwd())
+    return _studies(Path.cwd())[0]
+
+
+def broken_studies() -> Mapping[str, ConfigError]:
+    """Return why studies are left out, by their names."""
+    return _studies(Path.cwd())[1]
 
 
 def study_of(name: str) -> tuple[str, str]:
@@ -80,8 +88,8 @@ def read_study(path: Path) -> Study:
     """Read a study.yaml.
 
     Raises:
-        ConfigError: It is not YAML, a key is missing, unknown or of another type, or a point has
-            no file.
+        ConfigError: It is not YAML, a key is missing, unknown or of another type, a point has no
+            file, or a claim lacks something or names an unknown measure or point.
     """
     content = {**OPTIONAL, **_content(path)}
     _check(path, content)
@@ -89,8 +97,10 @@ def read_study(path: Path) -> Study:
     for point in (*points, content["default"]):
         if point not in points or not (path.parent / f"{point}.yaml").is_file():
             raise ConfigError(f"{path}: no file {point}.yaml next to it, or no such point listed")
+    for claim in content["claims"]:
+        _check_claim(f"{path}: claim '{claim.get('text')}'", claim, points, content["task"])
     return Study(
-        name=run_name(path.parent / "_").rpartition("/")[0],
+        name=_name(path),
         folder=path.parent,
         **{
             **content,
@@ -102,11 +112,43 @@ def read_study(path: Path) -> Study:
     )
 
 
+def check_parent(study: Study, settings: Settings) -> None:
+    """Compare a study with its parent.
+
+    Args:
+        study: The study.
+        settings: Those of its parent.
+
+    Raises:
+        ConfigError: The parent is of other data or of the other task.
+    """
+    from anticipate.datasets import (  # here: Lightning takes seconds to import
+        DenseDataModule,
+        ShortTermDataModule,
+    )
+
+    data_set: Any = class_at(current_path(settings["data.class_path"]))
+    measures = DenseDataModule if study.task == "dense" else ShortTermDataModule
+    for key, fits in {
+        "data": data_set.dataset == study.data,
+        "task": issubclass(data_set, measures),
+    }.items():
+        if not fits:
+            raise ConfigError(
+                f"{study.folder / STUDY_FILE}: {key} is {getattr(study, key)}, but the data of its "
+                f"parent {study.parent.name} are {data_set.__name__}"
+            )
+
+
 def in_order(study: Study, found: Iterable[str]) -> list[str]:
     """Return the points that were found: the known ones as they are listed, then the others."""
     found = set(found)
     known = [point for point in study.points if point in found]
     return known + sorted(found - set(known), key=_natural)
+
+
+def _name(path: Path) -> str:
+    return run_name(path.parent / "_").rpartition("/")[0]
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -138,15 +180,43 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
         raise ConfigError(f"{path}: task is '{content['task']}', expected {' or '.join(TASKS)}")
 
 
+def _check_claim(where: str, claim: Mapping[str, Any], points: Sequence[str], task: str) -> None:
+    kinds = [key for key in claim if key in CRITERIA]
+    unknown = claim.keys() - CRITERIA.keys() - {"source", "text", "factor", "measure"}
+    if len(kinds) != 1 or unknown or not {"source", "text"} <= claim.keys():
+        raise ConfigError(
+            f"{where} has the keys {', '.join(claim)}; expected source, text and one of "
+            f"{', '.join(CRITERIA)}"
+        )
+    (kind,) = kinds
+    value, number = claim[kind], CRITERIA[kind]
+    named = [] if value is True else value if isinstance(value, list) else [value]
+    enough = len(named) == number if kind != "flat" else "factor" in claim
+    if not enough or not set(named) <= set(points):
+        what = f"{number} of the points" if kind != "flat" else "points and a factor; points are"
+        raise ConfigError(f"{where}: {kind} is {value!r}, expected {what} {', '.join(points)}")
+    measure = claim.get("measure", MAIN_MEASURES[task][0])
+    if not is_measure(str(measure), task):
+        raise ConfigError(
+            f"{where}: measure is {measure}, expected one such as {MAIN_MEASURES[task][0]} or "
+            "efficiency/seconds_per_video"
+        )
+
+
 @cache
-def _studies(folder: Path) -> tuple[Study, ...]:
+def _studies(folder: Path) -> tuple[tuple[Study, ...], Mapping[str, ConfigError]]:
     places = [folder / ABLATIONS.parts[0], RECIPES / ABLATIONS.parts[0]]
     files = (file for place in places for file in sorted(place.rglob(STUDY_FILE)))
     found: dict[str, Study] = {}
+    broken: dict[str, ConfigError] = {}
     for file in files:
-        study = read_study(file)
-        found.setdefault(study.name, study)
-    return tuple(sorted(found.values(), key=_order))
+        try:
+            found.setdefault(_name(file), read_study(file))
+        except ConfigError as error:
+            broken[_name(file)] = error
+            notice(f"study left out: {error}")
+    usable = [study for study in found.values() if study.name not in broken]
+    return tuple(sorted(usable, key=_order)), broken
 
 
 def _order(study: Study) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from anticipate.choices import checked_choices
 from anticipate.diffusion.objective import Reduction, add_noise, one_hot, reconstruction_loss
 from anticipate.diffusion.sampling import initial_noise, sample
 from anticipate.diffusion.schedule import (
@@ -66,6 +67,7 @@ class DiffusionAnticipator(DenseAnticipator):
 
     alphas_cumprod: Tensor
 
+    @checked_choices
     def __init__(
         self,
         num_classes: int,

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
 from anticipate.models.anticipation_loss import Reduction, anticipation_loss, class_weights
 from anticipate.models.network_settings import KEY, check_network, plain_settings
@@ -47,6 +48,7 @@ class SequenceAnticipator(ShortTermAnticipator):
     schedule_needs_max_epochs = True
     """The learning rate falls to 0 over all epochs: a training of another length is another one."""
 
+    @checked_choices
     def __init__(
         self,
         num_classes: int,

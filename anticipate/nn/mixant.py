@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
 from anticipate.nn.block import BlockReading, DenoisingBlock, RoutingContext
 from anticipate.nn.forget_gate import ForgetGate, MLPForgetGate, QueryKeyForgetGate
@@ -58,9 +59,10 @@ class MixANT(BlockStack):
             The variable ANTICIPATE_SCAN_BACKEND wins.
 
     Raises:
-        ConfigError: For sizes that do not fit together.
+        ConfigError: For sizes that do not fit together, or a word that is not offered.
     """
 
+    @checked_choices
     def __init__(
         self,
         num_classes: int,

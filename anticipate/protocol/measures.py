@@ -62,6 +62,24 @@ MAIN_MEASURES = {
 """Scores that stand for a run, by task; those that its protocol has."""
 
 
+COSTS = ("efficiency/", "routing/")
+"""How the names of what a run costs, and of how it uses its experts, begin."""
+
+
+def is_measure(path: str, task: str) -> bool:
+    """Return whether a run of a task can have a score or cost of this path.
+
+    >>> is_measure("0.3/mean_moc/0.5", "dense"), is_measure("0.3/accuracy/0.5", "dense")
+    (True, False)
+    """
+    parts = path.split("/")
+    if path.startswith(COSTS):
+        return len(parts) == 2
+    if task == "dense":
+        return len(parts) == 3 and parts[1] in DENSE_MEASURES
+    return len(parts) in (2, 3) and parts[1] in ("verb", "noun", "action")
+
+
 def named_scores(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Return the scores of a document by the path to each, its parts joined by `/`.
 

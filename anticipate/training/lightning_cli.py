@@ -47,7 +47,14 @@ from anticipate.training.checkpoints import WholeCheckpointIO, check_fits
 from anticipate.training.provenance import DataRecord, check_provenance
 from anticipate.training.resuming import check_resume, check_something_left, note_resume
 from anticipate.training.run_lock import RunLock
-from anticipate.training.settings import FILE_KEYS, YAML_MODE, expand, explain, option_names
+from anticipate.training.settings import (
+    FILE_KEYS,
+    YAML_MODE,
+    check_sections,
+    expand,
+    explain,
+    option_names,
+)
 
 PARTS = ("data", "model")
 
@@ -118,13 +125,16 @@ class AnticipateCLI(LightningCLI):
                 "parser_mode": YAML_MODE,
             },
             trainer_defaults={"callbacks": [EpochLines(), self.record, self.lock]},
-            seed_everything_default=0,
             auto_configure_optimizers=False,
             save_config_callback=SaveRunConfig,
             args=list(words),
             run=False,
             **options,
         )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed, which names the run folder: unlike Lightning's it cannot be left open."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add our options, links and defaults."""
@@ -177,7 +187,7 @@ class AnticipateCLI(LightningCLI):
             compute_fn=lambda name, split: f"{name}/split_{split}",
         )
         parser.link_arguments(
-            "seed_everything", "trainer.logger.init_args.version", compute_fn=_seed_folder
+            "seed_everything", "trainer.logger.init_args.version", compute_fn="seed_{}".format
         )
         for part in PARTS:
             parser.link_arguments("seed_everything", f"{part}.init_args.seed")
@@ -303,7 +313,9 @@ def parse(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
         ConfigError: A file or setting that cannot be used.
     """
     short_names()  # classes that are imported may be named without their module
-    config = parser.parse_args(expand(words))
+    words = expand(words)
+    check_sections(words, option_names(parser))
+    config = parser.parse_args(words)
     check_classes(config.as_dict())
     for key in FILE_KEYS:
         config.pop(key, None)
@@ -339,12 +351,6 @@ def own_errors() -> Iterator[None]:
         if isinstance(cause, AnticipateError):
             raise cause from None
         raise
-
-
-def _seed_folder(seed: Any) -> str:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigError(f"seed_everything is {seed}, expected a number: it names the run folder")
-    return f"seed_{seed}"
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

@@ -56,6 +56,16 @@ def load(
             trained on another data set, file or split.
         AnticipateError: Settings or data that cannot be used.
     """
+    return load_marked(run, data, settings, allow_foreign)[0]
+
+
+def load_marked(
+    run: str | Path,
+    data: str | Path | None = None,
+    settings: Sequence[str] = (),
+    allow_foreign: bool = False,
+) -> tuple[Experiment, str]:
+    """Return what `load` does, and the caveat that results have to carry; empty where none."""
     run = Path(run)
     ckpt = run / CHECKPOINT if run.is_dir() else run
     if not ckpt.is_file():
@@ -63,9 +73,9 @@ def load(
     file = [] if data is None else [f"--data.path={data}"]
     experiment = build(["--config", str(settings_file(ckpt)), *file, *settings])
     content = load_weights(ckpt, experiment.model)
-    check_provenance(ckpt, content, experiment.data, allow_foreign)
+    caveat = check_provenance(ckpt, content, experiment.data, allow_foreign)
     experiment.model.eval()
-    return experiment
+    return experiment, caveat
 
 
 def settings_file(ckpt: Path) -> Path:

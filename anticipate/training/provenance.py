@@ -4,6 +4,7 @@ A test on another split, or on another file, scores videos that the model may ha
 So a checkpoint carries a record of its data, and whoever takes its weights compares.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,30 @@ def caveat(trainer: pl.Trainer) -> str:
     return next((one.caveat for one in callbacks if isinstance(one, DataRecord)), "")
 
 
+def add_foreign_option(parser: ArgumentParser) -> None:
+    """Declare `--allow_foreign_checkpoint`, which is written as for `anticipate test`."""
+    parser.add_argument(
+        "--allow_foreign_checkpoint",
+        nargs="?",
+        const=True,
+        default=False,
+        type=lambda word: {"true": True, "false": False}.get(word, word),
+        choices=(True, False),
+        help="accept a checkpoint of other data, and mark its results",
+    )
+
+
+def figure_note(synthetic: bool, caveat: str) -> str:
+    """Return what every figure of results has to say; may be empty.
+
+    Args:
+        synthetic: Whether the features are.
+        caveat: That of the checkpoint; its details are left to the numbers.
+    """
+    marks = ("synthetic features" if synthetic else "", caveat.partition(":")[0])
+    return ", ".join(filter(None, marks))
+
+
 def check_provenance(
     path: Path, content: Mapping[str, Any], data: pl.LightningDataModule, allow_foreign: bool
 ) -> str:
@@ -101,7 +126,7 @@ def check_provenance(
     if not allow_foreign:
         raise CheckpointError(
             f"{path} was trained on other data: {text}; use the data of its training, or accept "
-            "marked results with --allow_foreign_checkpoint true"
+            "marked results with --allow_foreign_checkpoint true (from Python: allow_foreign=True)"
         )
     notice(f"{path}: foreign checkpoint: {text}")
     return f"foreign checkpoint: {text}"

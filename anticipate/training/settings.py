@@ -10,6 +10,7 @@ two chains share is read once, where it stands first.
 
 import difflib
 import inspect
+import itertools
 import os
 import re
 from argparse import ArgumentParser
@@ -23,7 +24,7 @@ from typing import Any
 import yaml
 from jsonargparse import get_loader, set_loader
 
-from anticipate.catalog import ROOT, find
+from anticipate.catalog import ROOT, class_at, find
 from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.safe import check_settings
@@ -274,7 +275,7 @@ def explain(message: str, options: Iterable[str], classes: Sequence[str]) -> str
         options: Names of the command's options.
         classes: Names of classes that files may use without their module.
     """
-    place = ".".join(_KEY.findall(message))
+    place = ".".join(dict.fromkeys(_KEY.findall(message)))
     if unknown := _UNKNOWN_OPTION.search(message):
         name = unknown[1] or ".".join(filter(None, unknown.groups()))
         return f"no setting '{name}'{_near(name, list(options))}"
@@ -283,12 +284,60 @@ def explain(message: str, options: Iterable[str], classes: Sequence[str]) -> str
             return f"no setting '{unknown[1]}'{_near(unknown[1], list(options))}"
         known = [name for path in _CLASS.findall(message) for name in _arguments(path)]
         return f"{place} has no setting '{unknown[1]}'{_near(unknown[1], known)}"
-    if unknown := _UNKNOWN_CLASS.search(message):
-        return f"{place}: no class or file '{unknown[1]}'{_near(unknown[1], classes)}"
     if one := _NO_LIST.search(message):
         return f"{place} is {one[1]}: expected a list, written as --{place} '[{one[1]}]'"
-    lines = (line for line in message.splitlines() if not any(c in line for c in CHATTER))
-    return "\n".join(lines).strip()
+    return _wrong_value(place, _KEY.split(message)[-1], classes)
+
+
+def _wrong_value(place: str, mistake: str, classes: Sequence[str]) -> str:
+    """Return what is wrong with the value of a setting, from the innermost part of a message."""
+    given = _GIVEN.search(mistake)
+    value = given[1] if given else ""
+    types = {name or "one of": names for name, names in _TYPE.findall(mistake)}
+    if _NO_CLASS.search(mistake) and not types.keys() & {"int", "float", "str", "one of"}:
+        named = _GIVEN_CLASS.search(mistake)
+        return _no_class(place, named[1] if named else value, classes)
+    if value and (expected := _expected(mistake)):
+        return f"{place} is {value}: expected {expected}"
+    if "codec can't decode" in mistake:
+        hint = ": a data file is given as --data.path FILE" if place == "data" else ""
+        return f"{place} names a file that is not YAML{hint}"
+    if problem := _import_problem(_IMPORT_PATH.findall(mistake)):
+        return f"{place}: {problem}"
+    lines = [line.strip(" -") for line in mistake.splitlines()]
+    said = " ".join(line for line in lines if line and not line.startswith(CHATTER)).strip(": ")
+    return f"{place}: {said}" if place else said
+
+
+def check_sections(words: Sequence[str], options: Iterable[str]) -> None:
+    """Refuse unknown sections without values, which jsonargparse drops silently.
+
+    Args:
+        words: Words of a command line, as `expand` returns them.
+        options: Names of the command's options.
+
+    Raises:
+        ConfigError: A file has a section that is no setting.
+    """
+    known = {name for name in options if not name.endswith(".help")}
+    sections = {head for name in known for head in _heads(name)[:-1]}
+    for before, file in itertools.pairwise(words):
+        for key in _empty(_read(Path(file))) if before == "--config" else ():
+            inside = any(head in known - sections for head in _heads(key))
+            if not inside and key not in sections:
+                raise ConfigError(f"{file}: no setting '{key}'{_near(key, [*known])}")
+
+
+def _heads(key: str) -> list[str]:
+    """Return what a dotted key lies in, from outside, and the key itself."""
+    return list(itertools.accumulate(key.split("."), "{}.{}".format))
+
+
+def _empty(document: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of empty mappings."""
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _empty(value, f"{prefix}{key}.") if value else [f"{prefix}{key}"]
 
 
 def option_names(parser: ArgumentParser) -> Iterator[str]:
@@ -335,14 +384,15 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         content = read_yaml(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if content is not None and not isinstance(content, dict):
-        raise ConfigError(f"{path} holds a {type(content).__name__}, expected keys and values")
+    if not isinstance(content, dict):
+        held = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ConfigError(f"{path} holds {held}, expected keys and values")
     check_settings(content)
-    if "config" in (content or {}):
+    if "config" in content:
         raise ConfigError(
             f"{path} has a key 'config', which nothing reads: did you mean 'extends'?"
         )
-    return content or {}
+    return content
 
 
 def _split_profile(words: Sequence[str]) -> tuple[list[tuple[str, str]], str | None]:
@@ -373,19 +423,70 @@ def _current_words(words: Sequence[str]) -> Iterator[str]:
         yield f"--{RENAMED_KEYS.get(first, first)}{dot}{rest}={_current_value(last, value)}"
 
 
-CHATTER = ("Union subtypes", "Subtypes:", "Errors:", "<class 'NoneType'>", "Given value")
+CHATTER = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'None", "Given value")
 """Lines of jsonargparse's messages that tell its own workings instead of the mistake."""
+
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "keys with values",
+}
+"""What a value is called that is read as a type."""
 
 _UNKNOWN_OPTION = re.compile(
     r"unrecognized arguments: --([^\s=]+)|(?:Group '(.+?)' )?does not accept option '(.+?)'"
 )
 _UNKNOWN_ARGUMENT = re.compile(r"Option '(.+?)' is not accepted")
-_UNKNOWN_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_NO_CLASS = re.compile(
+    r"dot import path string|import path format|No module named|module '.+?' has no attribute"
+)
+_GIVEN = re.compile(r"(?:Got|Given) value: (.+?)(?:\. Got value|$)", re.MULTILINE)
+_GIVEN_CLASS = re.compile(r"class_path'?[ =:]+'(.+?)'")
+_IMPORT_PATH = re.compile(r"'([A-Za-z_]\w*(?:\.\w+)+)'")
+_TYPE = re.compile(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[(.+?)\])")
 _NO_LIST = re.compile(
     r"Expected a <class '(?:tuple|list)'>\. Got value: ([^\s\[(]+)$", re.MULTILINE
 )
 _KEY = re.compile(r'Parser key "(.+?)"')
 _CLASS = re.compile(r"class_path[ =]'([\w.]+)'")
+
+
+def _expected(mistake: str) -> str:
+    """Return in words the types that jsonargparse tried; a number includes whole numbers."""
+    found = _TYPE.findall(mistake)
+    names = [TYPES[name] for name, _ in found if name in TYPES]
+    if {"int", "float"} <= {name for name, _ in found}:
+        names.remove(TYPES["int"])
+    if choices := [choice for _, choices in found if choices for choice in choices.split(", ")]:
+        names.append("one of " + ", ".join(dict.fromkeys(one.strip("'") for one in choices)))
+    return " or ".join(dict.fromkeys(names))
+
+
+def _no_class(place: str, path: str, classes: Sequence[str]) -> str:
+    """Return why a class cannot be had, or what is given instead of one."""
+    if place == "data" and path.endswith((".h5", ".hdf5")):
+        return f"data is {path}: a data file is given as --data.path {path}"
+    if "/" in path or path.endswith((".yaml", ".yml")):
+        return f"{place}: no file '{path}'"
+    if "." in path and (problem := _import_problem([path])):
+        return f"{place}: {problem}"
+    near = difflib.get_close_matches(path, classes, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"one of your own is written my_module.{path}"
+    return f"{place}: no class or file '{path}': {hint}"
+
+
+def _import_problem(paths: Iterable[str]) -> str:
+    """Return why the first of some classes that cannot be imported cannot."""
+    for path in paths:
+        try:
+            class_at(path)
+        except ConfigError as error:
+            return str(error)
+    return ""
 
 
 def _near(name: str, known: Sequence[str]) -> str:
@@ -398,5 +499,11 @@ def _near(name: str, known: Sequence[str]) -> str:
 def _arguments(path: str) -> list[str]:
     """Return the names of a class's arguments, and of the keys around them in a file."""
     module, _, name = path.rpartition(".")
-    parameters = inspect.signature(getattr(import_module(module), name)).parameters
-    return [*parameters, "class_path", "init_args"]
+    found = getattr(import_module(module), name)
+    names = ["class_path", "init_args"]
+    for base in getattr(found, "__mro__", (found,)):
+        parameters = inspect.signature(vars(base).get("__init__", base)).parameters.values()
+        names += [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+        if parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            break  # what it does not know goes to its base class, as `**settings`
+    return [name for name in names if name != "self"]

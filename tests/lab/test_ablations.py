@@ -11,10 +11,12 @@ import yaml
 import anticipate
 from anticipate.datasets import Synthetic, SyntheticActions
 from anticipate.errors import ConfigError
+from anticipate.lab.ablations import main as ablations
 from anticipate.lab.studies import read_study, studies
+from anticipate.lab.sweep.sweep_command import main as sweep
 from anticipate.training.lightning_cli import FROM_DATA
 from anticipate.training.loading import read as resolve
-from anticipate.training.settings import config_chain, differences, flatten, run_name
+from anticipate.training.settings import RECIPES, config_chain, differences, flatten, run_name
 
 STUDIES = {study.name: study for study in studies()}
 POINTS = [
@@ -248,6 +250,36 @@ def test_a_study_of_one_s_own_is_found_in_the_current_folder(write_study, tmp_pa
     assert len(studies()) == len(STUDIES) + 1
 
 
+def claim(criterion):
+    return {"claims": f"[{{source: s, text: t, {criterion}}}]"}
+
+
+def test_a_study_that_cannot_be_used_blocks_no_other(write_study, tmp_path, monkeypatch, capsys):
+    write_study(task="sparse")
+    monkeypatch.chdir(tmp_path)
+    assert [study.name for study in studies()] == [*STUDIES]
+    assert "study left out: " in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="task is 'sparse'"):
+        ablations(["ablations", "--study", "mine/lr", "--dry-run"])
+
+
+@pytest.mark.parametrize("wrong", [{"data": "salads50"}, {"task": "short_term"}])
+@pytest.mark.parametrize("command", ["ablations", "sweep"])
+def test_data_and_task_of_a_study_are_those_of_its_parent(
+    write_study, tmp_path, monkeypatch, wrong, command
+):
+    file = write_study(**{"data": "synthetic", **wrong})
+    (file.parent.parent / "mixant.yaml").write_text(f"extends: {demo()}")
+    monkeypatch.chdir(tmp_path)
+    paths = ["--study", "mine/lr"] if command == "ablations" else [str(file.parent)]
+    with pytest.raises(ConfigError, match=f"study.yaml: {next(iter(wrong))} is .*Synthetic"):
+        {"ablations": ablations, "sweep": sweep}[command]([command, *paths, "--dry-run"])
+
+
+def demo():
+    return RECIPES / "experiments" / "demo.yaml"
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -258,6 +290,13 @@ def test_a_study_of_one_s_own_is_found_in_the_current_folder(write_study, tmp_pa
         ({"points": '["1", "3"]'}, "no file 3.yaml next to it"),
         ({"default": "'3'"}, "no file 3.yaml next to it, or no such point listed"),
         ({"parent": "../nope.yaml"}, "no file ../nope.yaml, which it names as its parent"),
+        (claim("a: b"), "claim 't' has the keys source, text, a; expected"),
+        (claim("best: '1', inside: true"), "expected source, text and one of higher"),
+        (claim("higher: ['1']"), r"higher is \['1'\], expected 2 of the points 1, 2"),
+        (claim("best: '3'"), "best is '3', expected 1 of the points 1, 2"),
+        (claim("best: 1"), "best is 1, expected 1 of the points"),
+        (claim("flat: ['1', '2']"), "expected points and a factor"),
+        (claim("best: '1', measure: accuracy"), "measure is accuracy, expected one such as 0.3/"),
         ({"claims": "[wider is better]"}, "a claim is plain text, expected keys and values"),
         ({"title": "[1"}, "is not valid YAML"),
     ],

@@ -35,9 +35,9 @@ def checkpoint(tmp_path_factory, actions_file):
 def lines(capsys, checkpoint, actions_file):
     """Stream a video as JSON lines."""
 
-    def documents(*options):
+    def documents(*options, data=actions_file):
         capsys.readouterr()
-        files = [str(actions_file), "--ckpt", str(checkpoint)]
+        files = [str(data), "--ckpt", str(checkpoint)]
         main(["stream", *files, "--video", VIDEO, "--json", *options])
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -77,6 +77,15 @@ def test_the_live_table_keeps_the_last_moments(capsys, checkpoint, actions_file)
     shown = capsys.readouterr().out
     assert all(time in shown for time in ("6.0 s", "7.0 s", "8.0 s", "9.0 s"))
     assert "%" in shown
+
+
+def test_a_checkpoint_of_other_data_is_refused_or_marked(lines, capsys, other_actions_file):
+    with pytest.raises(SystemExit):
+        lines("--stop=2", data=other_actions_file)
+    assert "another data file" in capsys.readouterr().err
+    (*_, last) = lines("--stop=2", "--allow_foreign_checkpoint", "true", data=other_actions_file)
+    assert last["caveat"].startswith("foreign checkpoint: another data file")
+    assert "caveat" not in lines("--stop=2")[0]
 
 
 @pytest.mark.parametrize(

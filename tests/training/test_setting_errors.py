@@ -1,4 +1,4 @@
-"""Settings that do not exist: the message names the nearest one that does."""
+"""Wrong settings: one line names the key, what was found and what is expected or near."""
 
 from pathlib import Path
 
@@ -51,6 +51,60 @@ def test_without_anything_near_the_known_names_are_listed():
     )
 
 
-def test_other_mistakes_keep_their_lines_without_chatter():
-    message = 'Parser key "a":\n  Given value type: str\n  Expected an int'
-    assert explain(message, [], []) == 'Parser key "a":\n  Expected an int'
+VALUES = {
+    "--model.sampler=nope": "model.sampler is nope: expected one of ddim, dpmsolver++, unipc",
+    "--model.denoiser.num_experts=three": (
+        "model.denoiser.num_experts is three: expected a whole number"
+    ),
+    "--model.init_args.denoiser.init_args.router=nope": (
+        "model.denoiser.router is nope: expected one of unified, independent"
+    ),
+    "--model.optimizer.lr=fast": "model.optimizer.lr is fast: expected a number",
+    "--data.obs_ratios=[a]": "data.obs_ratios is a: expected a number",
+    "--seed_everything=abc": "seed_everything is abc: expected a whole number",
+    "--seed_everything=false": "seed_everything is False: expected a whole number",
+    "--data=nope/x.yaml": "data: no file 'nope/x.yaml'",
+    "--data=kitchen.h5": "data is kitchen.h5: a data file is given as --data.path kitchen.h5",
+    "--model.denoiser=mine.Net": (
+        "model.denoiser: mine.Net: no module 'mine' in the current folder or among the "
+        "installed ones"
+    ),
+}
+
+
+@pytest.mark.parametrize("word", VALUES)
+def test_a_wrong_value_is_one_line_with_key_value_and_what_is_expected(word):
+    with pytest.raises(ConfigError) as error:
+        read(["--config", str(DEMO), word])
+    assert str(error.value) == VALUES[word]
+
+
+def test_a_class_whose_module_fails_is_named_with_the_reason(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("x = y")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tmp_path / "broken.yaml"
+    config.write_text(f"extends: {DEMO}\nmodel: {{init_args: {{denoiser: broken_module.Net}}}}\n")
+    with pytest.raises(ConfigError, match=r"^model: broken_module\.Net: .*NameError: name 'y'"):
+        read(["--config", str(config)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: {}", r"no setting 'modle': did you mean 'model'\?"),
+        ("trainer: {lgger: {}}", r"no setting 'trainer\.lgger': did you mean 'trainer\.logger'\?"),
+        ("", "holds nothing, expected keys and values"),
+    ],
+)
+def test_sections_without_values_are_known_or_refused(tmp_path, text, message):
+    config = tmp_path / "empty.yaml"
+    config.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read(["--config", str(DEMO), "--config", str(config)])
+    config.write_text("trainer: {}\nmodel: {init_args: {}}\n")
+    read(["--config", str(DEMO), "--config", str(config)])
+
+
+def test_other_mistakes_are_one_line_without_chatter():
+    message = 'Parser key "a":\n  Given value type: str\n  - Some reason'
+    assert explain(message, [], []) == "a: Some reason"

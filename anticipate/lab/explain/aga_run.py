@@ -3,14 +3,15 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import ConfigError
 from anticipate.models.sequence_anticipator import SequenceAnticipator
 from anticipate.nn.aga import AGA
 from anticipate.nn.aga.guidance import ActionGuidance
-from anticipate.training.loading import load
+from anticipate.training.loading import load_marked
+from anticipate.training.provenance import figure_note
 
 
 class AGARun(NamedTuple):
@@ -18,30 +19,44 @@ class AGARun(NamedTuple):
 
     network: AGA
     data: ShortTermDataModule
+    caveat: str
+    """What results have to say about the checkpoint; may be empty."""
 
     @property
     def note(self) -> str:
-        """Caveat that every picture carries; may be empty."""
-        return "synthetic features" if self.data.synthetic else ""
+        """What every picture has to say; may be empty."""
+        return figure_note(self.data.synthetic, self.caveat)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What every document says about data and checkpoint."""
+        return {
+            "dataset": self.data.dataset,
+            "synthetic": self.data.synthetic,
+            "caveat": self.caveat or None,
+        }
 
 
-def load_aga(ckpt: Path, data: Path, settings: Sequence[str] = ()) -> AGARun:
+def load_aga(
+    ckpt: Path, data: Path, settings: Sequence[str] = (), allow_foreign: bool = False
+) -> AGARun:
     """Return the AGA of a checkpoint and a data file of the same data set.
 
     Args:
         ckpt: Checkpoint of a run.
         data: Data file.
         settings: More settings, as on the command line; they replace those of the run.
+        allow_foreign: Whether the data may be others than those of the training.
 
     Raises:
         ConfigError: The checkpoint is of another network.
         AnticipateError: Checkpoint or data that cannot be used, or that do not fit together.
     """
-    model, module = load(ckpt, data, settings)
+    (model, module), caveat = load_marked(ckpt, data, settings, allow_foreign)
     if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
         raise ConfigError(f"{ckpt} holds no AGA, and nothing else can be explained this way")
     assert isinstance(module, ShortTermDataModule)
-    return AGARun(model.network.requires_grad_(requires_grad=False), module)
+    return AGARun(model.network.requires_grad_(requires_grad=False), module, caveat)
 
 
 def guidance_of(network: AGA) -> ActionGuidance:

@@ -127,7 +127,7 @@ def main(argv: list[str]) -> None:
     """
     options = _parser().parse_args(argv[1:])
     descent = _descent(options)
-    run = load_aga(options.ckpt, options.data)
+    run = load_aga(options.ckpt, options.data, (), options.allow_foreign_checkpoint)
     items = _items(options, run)
     documents = []
     for start in range(0, len(items), CLIPS_AT_ONCE):
@@ -141,8 +141,7 @@ def main(argv: list[str]) -> None:
             save_figure(_picture(document, run.note), folder, name)
         origin = {
             "checkpoint": str(options.ckpt),
-            "dataset": run.data.dataset,
-            "synthetic": run.data.synthetic,
+            **run.origin,
             "settings": descent._asdict(),
         }
         write_json(folder / "backward.json", {**origin, **summary_document(documents)})

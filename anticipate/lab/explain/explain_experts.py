@@ -23,6 +23,7 @@ from anticipate.lab.explain.results_folder import (
     write_json,
 )
 from anticipate.lab.explain.selections import LEAST_VIDEOS, Selections, clustering, embed, select
+from anticipate.training.provenance import figure_note
 
 
 def main(argv: list[str]) -> None:
@@ -39,14 +40,20 @@ def main(argv: list[str]) -> None:
     if options.without is not None:
         checkpoints["_without_balancing"] = options.without
     found = {
-        suffix: select(ckpt, options.data, options.split, options.obs_ratio)
+        suffix: select(
+            ckpt,
+            options.data,
+            options.split,
+            options.obs_ratio,
+            options.allow_foreign_checkpoint,
+        )
         for suffix, ckpt in checkpoints.items()
     }
     for selections in found.values():
         if len(selections.video_ids) < LEAST_VIDEOS:
             raise DataError(
                 f"{options.data}: {len(selections.video_ids)} test videos, expected at least "
-                f"{LEAST_VIDEOS} to cluster: use another --split"
+                f"{LEAST_VIDEOS} to cluster: prepare a data file with more"
             )
     with results_folder(options.output) as folder:
         document = {
@@ -72,7 +79,7 @@ def _parser() -> CommandParser:
 
 def _write(folder: Path, suffix: str, selections: Selections, ckpt: Path) -> dict[str, Any]:
     """Write the figures and selections of one model and return its numbers."""
-    note = "synthetic features" if selections.synthetic else ""
+    note = figure_note(selections.synthetic, selections.caveat)
     title = "Expert usage (%)" + suffix.replace("_", " ")
     save_figure(usage_figure(selections.usage, title, note), folder, f"usage{suffix}")
     plane = embed(selections.vectors)
@@ -86,6 +93,7 @@ def _write(folder: Path, suffix: str, selections: Selections, ckpt: Path) -> dic
         "checkpoint": str(ckpt),
         "num_videos": len(selections.video_ids),
         "synthetic": selections.synthetic,
+        "caveat": selections.caveat or None,
         "largest_share": 100 * float(selections.usage.max(axis=-1).mean()),
         **(found._asdict() if found else {"silhouette": None, "knn_accuracy": None}),
     }

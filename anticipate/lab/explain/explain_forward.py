@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
         AnticipateError: Any mistake of the user.
     """
     options = _parser().parse_args(argv[1:])
-    run = load_aga(options.ckpt, options.data)
+    run = load_aga(options.ckpt, options.data, (), options.allow_foreign_checkpoint)
     candidates = _named_candidates(options.candidates, run.data.vocabulary)
     action = None if options.action is None else action_ids([options.action], run.data.vocabulary)
     found = compare(run, options.reduce)
@@ -73,8 +73,7 @@ def main(argv: list[str]) -> None:
         write_actions(folder / "actions.csv", found)
         origin = {
             "checkpoint": str(options.ckpt),
-            "dataset": run.data.dataset,
-            "synthetic": run.data.synthetic,
+            **run.origin,
             "reduce": options.reduce,
         }
         document = {**origin, **_bars_document(bars), "rank_correlation": correlations(found)}

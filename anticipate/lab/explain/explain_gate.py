@@ -148,7 +148,7 @@ def main(argv: list[str]) -> None:
     """
     options = _parser().parse_args(argv[1:])
     settings = [] if options.num_steps is None else [f"--data.num_steps={options.num_steps}"]
-    run = load_aga(options.ckpt, options.data, settings)
+    run = load_aga(options.ckpt, options.data, settings, options.allow_foreign_checkpoint)
     clip = find_clip(run.data, options.clip)
     features = run.data.store.features_at(clip.video_id, clip.frames)
     course = gate_course(run.network, torch.from_numpy(features))
@@ -217,8 +217,7 @@ def _document(
     return {
         "clip": clip.segment_id,
         "video": clip.video_id,
-        "dataset": run.data.dataset,
-        "synthetic": run.data.synthetic,
+        **run.origin,
         "gate": run.network.fusion.kind,
         "num_steps": len(mean),
         "mean": float(mean.mean()),

@@ -10,6 +10,7 @@ from typing import Any
 
 from anticipate.console import finite, notice
 from anticipate.errors import DataError
+from anticipate.training.provenance import add_foreign_option
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--ckpt", type=Path, required=True, help="checkpoint of a run")
     parser.add_argument("--data", type=Path, required=True, help="data file")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+    add_foreign_option(parser)
 
 
 @contextmanager

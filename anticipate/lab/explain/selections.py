@@ -14,7 +14,7 @@ from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.errors import ConfigError
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.nn.denoiser import DenoiserOutput
-from anticipate.training.loading import load
+from anticipate.training.loading import load_marked
 from anticipate.types import DenseBatch
 
 ALL_TOKENS = 2**40
@@ -32,6 +32,8 @@ class Selections(NamedTuple):
     usage: Float[np.ndarray, "blocks routers experts"]
     """Share of the choices over all steps and videos."""
     synthetic: bool
+    caveat: str
+    """What results have to say about the checkpoint; may be empty."""
 
     @property
     def vectors(self) -> Float[np.ndarray, "videos choices"]:
@@ -40,7 +42,9 @@ class Selections(NamedTuple):
         return experts[self.chosen].reshape(len(self.chosen), -1)
 
 
-def select(ckpt: Path, data: Path, split: str | None, obs_ratio: float) -> Selections:
+def select(
+    ckpt: Path, data: Path, split: str | None, obs_ratio: float, allow_foreign: bool = False
+) -> Selections:
     """Sample a future of every test video and note the choices of the routers.
 
     Args:
@@ -48,15 +52,16 @@ def select(ckpt: Path, data: Path, split: str | None, obs_ratio: float) -> Selec
         data: Data file.
         split: Split whose test videos are used; that of the run when None.
         obs_ratio: Observed share of each video.
+        allow_foreign: Whether the data may be others than those of the training.
 
     Raises:
         ConfigError: The checkpoint is of a model without mixture.
         AnticipateError: Checkpoint or data that cannot be used.
     """
     settings = ["--model.num_samples=1", f"--model.max_tokens={ALL_TOKENS}"]
-    settings += [f"--data.obs_ratios=[{obs_ratio}]"]
+    settings += [f"--data.obs_ratios=[{obs_ratio}]", "--data.limit_test_videos=null"]
     settings += [] if split is None else [f"--data.split={split}"]
-    model, module = load(ckpt, data, settings)
+    (model, module), caveat = load_marked(ckpt, data, settings, allow_foreign)
     if not isinstance(model, DiffusionAnticipator) or not isinstance(module, DenseDataModule):
         raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT")
     module.setup("test")
@@ -72,6 +77,7 @@ def select(ckpt: Path, data: Path, split: str | None, obs_ratio: float) -> Selec
         np.moveaxis(choices[-1], -1, 0),
         (choices[..., None] == np.arange(num_experts)).mean(axis=(0, 3)),
         bool(module.synthetic),
+        caveat,
     )
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from anticipate.errors import ConfigError
 from anticipate.figures.noise import Difference, Series, common_keys, difference, summarize
-from anticipate.lab.studies import STUDY_FILE, Study
+from anticipate.lab.studies import Study
 from anticipate.protocol.measures import DENSE_TOP1, MAIN_MEASURES
 
 Points = Mapping[str, Series]
@@ -51,45 +50,22 @@ def claims_of(study: Study) -> list[Claim]:
 
     The criterion is one of `higher: [better, worse]`, `best: point`, `inside: true`,
     `everywhere: [better, worse]` and `flat: [points]` with `factor`; `measure` is the path of a
-    score or cost, by default the main one of the task.
-
-    Raises:
-        ConfigError: A claim lacks source or text, or has not exactly one criterion that is known.
+    score or cost, by default the main one of the task. `read_study` has seen that they are whole.
     """
-    main = MAIN_MEASURES[study.task][0]
-    return [_read_claim(study, dict(claim), main) for claim in study.claims]
+    return [_read_claim(claim, MAIN_MEASURES[study.task][0]) for claim in study.claims]
 
 
-def _read_claim(study: Study, claim: dict[str, Any], main: str) -> Claim:
-    measure = claim.pop("measure", main)
+def _read_claim(claim: Mapping[str, Any], main: str) -> Claim:
+    measure = claim.get("measure", main)
     criteria: dict[str, Callable[[Any], Callable[[Scores], Finding]]] = {
-        "higher": lambda points: higher(*_pair(points), measure),
+        "higher": lambda points: higher(points[0], points[1], measure),
         "best": lambda point: best(point, measure),
         "inside": lambda _: inside(measure),
-        "everywhere": lambda points: everywhere(*_pair(points)),
+        "everywhere": lambda points: everywhere(points[0], points[1]),
         "flat": lambda points: flat(points, measure, claim["factor"]),
     }
-    kinds = [key for key in claim if key in criteria]
-    unknown = claim.keys() - criteria.keys() - {"source", "text", "factor"}
-    if len(kinds) != 1 or unknown or not {"source", "text"} <= claim.keys():
-        raise ConfigError(
-            f"{study.folder / STUDY_FILE}: a claim has the keys {', '.join(claim)}; expected "
-            f"source, text and one of {', '.join(criteria)}"
-        )
-    (kind,) = kinds
-    try:
-        check = criteria[kind](claim[kind])
-    except (TypeError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"{study.folder / STUDY_FILE}: claim '{claim['text']}': {kind} is {claim[kind]!r}, "
-            "expected as many points as it compares, and flat a factor"
-        ) from error
-    return Claim(claim["source"], claim["text"], check)
-
-
-def _pair(points: Sequence[str]) -> tuple[str, str]:
-    better, worse = points
-    return better, worse
+    (kind,) = criteria.keys() & claim.keys()
+    return Claim(claim["source"], claim["text"], criteria[kind](claim[kind]))
 
 
 def judge(claim: Claim, scores: Scores) -> Finding:

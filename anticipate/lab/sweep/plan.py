@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from anticipate.catalog import class_at
+from anticipate.datasets.batches.file_module import FileDataModule
 from anticipate.datasets.file.data_file import DataFile
 from anticipate.datasets.file.dense_file import DenseStore
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import ConfigError
 from anticipate.lab.studies import STUDY_FILE
 from anticipate.lab.sweep.folder import Stage, shared_results, stage_of
-from anticipate.training.settings import Settings, decisive, find_file
+from anticipate.training.settings import Settings, current_path, decisive, find_file
 
 
 def splits_of(settings: Settings) -> tuple[int, ...]:
@@ -161,6 +163,29 @@ def plan(runs: Sequence[Run]) -> list[Planned]:
     for run in sorted(runs, key=lambda run: _EAGERNESS[stages[run.folder]]):
         first.setdefault(_identity(run), run)
     return [_planned(run, stages[run.folder], first[_identity(run)]) for run in runs]
+
+
+def check_data(runs: Sequence[Run]) -> None:
+    """Open the data files of some runs, else each run would fail, one after the other.
+
+    Args:
+        runs: What will be trained.
+
+    Raises:
+        AnticipateError: A data file that is missing or of another data set, or has no such split.
+    """
+    checked: list[Settings] = []
+    for run in runs:
+        settings = {key: value for key, value in run.settings.items() if key.startswith("data.")}
+        if settings in checked:
+            continue
+        checked.append(settings)
+        data_set = class_at(current_path(settings["data.class_path"]))
+        if issubclass(data_set, FileDataModule):
+            start = "data.init_args."
+            given = {key.removeprefix(start): settings[key] for key in settings if start in key}
+            lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+            data_set(**given | lists).prepare_data()
 
 
 _EAGERNESS: Mapping[Stage, int] = {"finished": 0, "begun": 1, "new": 2}

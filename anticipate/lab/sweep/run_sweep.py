@@ -10,10 +10,19 @@ from rich.console import Console
 
 from anticipate.console import notice, print_json
 from anticipate.errors import ConfigError
+from anticipate.lab.studies import STUDY_FILE, check_parent, read_study
 from anticipate.lab.sweep.board import Board
 from anticipate.lab.sweep.folder import share_results, tested
 from anticipate.lab.sweep.local import LocalLauncher, shares, this_machine
-from anticipate.lab.sweep.plan import Choice, Planned, expand, find_experiments, plan, splits_of
+from anticipate.lab.sweep.plan import (
+    Choice,
+    Planned,
+    check_data,
+    expand,
+    find_experiments,
+    plan,
+    splits_of,
+)
 from anticipate.lab.sweep.slurm import SlurmLauncher
 from anticipate.lab.sweep.sweep_tables import (
     by_experiment,
@@ -24,6 +33,7 @@ from anticipate.lab.sweep.sweep_tables import (
 )
 from anticipate.lab.sweep.task import Launcher, Task
 from anticipate.training.loading import read
+from anticipate.training.settings import find_file
 
 INTERVAL = 0.5
 """Seconds between two looks at the runs."""
@@ -42,6 +52,7 @@ def sweep(options: argparse.Namespace) -> None:
     if options.dry_run:
         Console().print(plan_table(planned))
         return
+    check_data([run for run, step, _ in planned if step in ("train", "resume")])
     launcher = _launcher(options, planned[0].run.run_dir)
     for run, _, same_as in planned:
         if same_as:
@@ -82,6 +93,9 @@ def work(launcher: Launcher, tasks: list[Task]) -> None:
 
 
 def _plan(options: argparse.Namespace) -> list[Planned]:
+    for file in (file for path in options.paths for file in find_file(path).rglob(STUDY_FILE)):
+        study = read_study(file)
+        check_parent(study, read(["--config", str(study.parent)]))
     splits = options.splits
     if splits and "all" in splits:
         if len(splits) > 1:

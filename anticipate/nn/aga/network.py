@@ -18,6 +18,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
 from anticipate.nn.aga.fusion import Fusion, GateKind
 from anticipate.nn.aga.guidance import ActionGuidance
@@ -62,9 +63,10 @@ class AGA(nn.Module):
         input_norm: Whether LayerNorm comes before the frame encoder.
 
     Raises:
-        ConfigError: For sizes that do not fit together.
+        ConfigError: For sizes that do not fit together, or a word that is not offered.
     """
 
+    @checked_choices
     def __init__(
         self,
         num_classes: int,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
 
 Placement = Literal["random", "block"]
@@ -43,6 +44,7 @@ def labelled_past(labels: Int[Tensor, "batch steps"], num_classes: int) -> Past:
     return Past(one_hot.to(dtype), torch.ones_like(known), certain=True)
 
 
+@checked_choices
 def perturbed_past(
     seeds: Sequence[int],
     num_steps: int,
@@ -60,7 +62,7 @@ def perturbed_past(
         placement: `random` steps, or a `block` of neighbouring ones that begins anywhere.
 
     Raises:
-        ConfigError: More steps than lie before the last.
+        ConfigError: More steps than lie before the last, or another placement.
     """
     if not 0 <= num_perturbed < num_steps:
         raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anticipate.choices import checked_choices
 from anticipate.errors import CheckpointError
 from anticipate.nn.aga.fusion import GateKind
 from anticipate.nn.aga.network import AGA, AttentionKind
@@ -54,6 +55,7 @@ LSTM, LSTM_TENSORS = "guidance.summarise.cell", ("weight_ih", "weight_hh", "bias
 """Their name of the LSTM is not known: its tensors are."""
 
 
+@checked_choices
 def aga_from_reference(
     state_dict: Any,
     *,

@@ -223,6 +223,19 @@ def test_the_matrix_of_many_actions_is_binary(tmp_path, monkeypatch):
     np.testing.assert_array_equal(np.load(tmp_path / "matrix.npy"), found.attention)
 
 
+def test_a_checkpoint_of_other_data_is_refused_or_marked(
+    capsys, tmp_path, aga_checkpoint, other_actions_file
+):
+    words = ["explain", "forward", "--ckpt", str(aga_checkpoint), "--output", str(tmp_path)]
+    words += ["--data", str(other_actions_file)]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "--allow_foreign_checkpoint true" in capsys.readouterr().err
+    main([*words, "--allow_foreign_checkpoint"])
+    assert "foreign checkpoint" in json.loads((tmp_path / "forward.json").read_text())["caveat"]
+    assert "synthetic features, foreign checkpoint" in (tmp_path / "bars.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from anticipate.errors import ConfigError
 from anticipate.figures.noise import difference, noise, summarize
 from anticipate.lab.report.claims import (
     Claim,
@@ -149,20 +148,3 @@ def test_claims_are_about_settings_of_their_study(study, claim):
 
 def test_the_papers_claims_are_all_there():
     assert len(CLAIMS) == 20
-
-
-@pytest.mark.parametrize(
-    "claim",
-    [
-        {"source": "s", "text": "t"},
-        {"source": "s", "text": "t", "best": "1", "inside": True},
-        {"source": "s", "text": "t", "better": "1"},
-        {"text": "t", "best": "1"},
-        {"source": "s", "text": "t", "higher": ["1"]},
-        {"source": "s", "text": "t", "flat": ["1", "2"]},
-    ],
-)
-def test_a_claim_that_says_nothing_clear_is_named_with_its_file(claim):
-    study = studies()[0]._replace(claims=(claim,))
-    with pytest.raises(ConfigError, match=r"study.yaml: .*claim"):
-        claims_of(study)

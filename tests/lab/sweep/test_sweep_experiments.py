@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from anticipate.errors import ConfigError
+from anticipate.errors import AnticipateError, ConfigError
 from anticipate.lab.sweep.plan import find_experiments
+from anticipate.lab.sweep.sweep_command import main
 
 
 @pytest.fixture
@@ -51,6 +52,22 @@ def test_mistakes_are_said(files, name):
     message = {"nowhere": "no file or folder", "empty": "no experiments"}[name]
     with pytest.raises(ConfigError, match=message):
         find_experiments([files / name])
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data.path=nowhere.h5", "nowhere.h5: no such data file.* anticipate prepare synthetic"),
+        ("data.split=9", "no split '9'; choose one of: 1"),
+    ],
+)
+def test_data_are_looked_for_before_the_first_run(
+    experiments, monkeypatch, tmp_path, word, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AnticipateError, match=message):
+        main(["sweep", str(experiments), "--set", word])
+    assert not (tmp_path / "runs").exists()
 
 
 def test_recipes_of_the_package_are_found_anywhere(tmp_path, monkeypatch):
