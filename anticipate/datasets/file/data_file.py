@@ -1,8 +1,8 @@
 """The data file: one HDF5 file per prepared release, and `DataFile`, which opens it.
 
-CONTRIBUTING.md tabulates the layouts. Every array is contiguous and uncompressed, so that a reader
-maps the file into memory and touches only the rows it needs; HDF5 itself is asked for names,
-attributes and offsets.
+`anticipate/datasets/README.md` tabulates the layouts. Every array is contiguous and uncompressed,
+so that a reader maps the file into memory and touches only the rows it needs; HDF5 itself is asked
+for names, attributes and offsets.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The data file of a short-term data set: `ShortTermStore` reads it, `ShortTermWriter` makes it.
 
-CONTRIBUTING.md tabulates the layout.
+`anticipate/datasets/README.md` tabulates the layout.
 """
 
 from collections.abc import Iterable, Mapping
