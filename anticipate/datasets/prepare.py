@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     if isinstance(release, ShortTermRelease):
         if "fps" not in options:
             raise ConfigError(
-                f"{options.data_set.__name__} does not tell the rows of features per second: "
+                f"{options.data_set.__name__} does not state the rows of features per second: "
                 "expected an option --fps from its add_release_options (see add_fps)"
             )
         write_short_term(release, source, storage, options.fps)

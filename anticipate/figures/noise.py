@@ -45,7 +45,7 @@ def noise(points: Mapping[str, Series]) -> Noise | None:
         points: Scores by setting.
 
     Returns:
-        None with one run or one setting: then nothing tells noise from effect.
+        None with one run or one setting: then noise cannot be separated from effect.
     """
     keys = common_keys(points)
     if len(keys) < 2 or len(points) < 2:

@@ -69,7 +69,7 @@ def stream(
     start: float | None = None,
     stop: float | None = None,
 ) -> Iterator[Moment]:
-    """Let a network look at a video every `step_time` and tell what it expects each time.
+    """Show a network a video every `step_time` and yield what it expects each time.
 
     Args:
         network: Network in evaluation mode; its memory holds `queue_length` steps, however long

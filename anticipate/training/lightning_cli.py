@@ -62,7 +62,7 @@ FROM_DATA = (
     *("sample_rate", "obs_ratios", "pred_ratios"),  # dense
     *("protocol", "class_counts"),  # short-term
 )
-"""Facts that models are built with, where the data tells them and the model wants them."""
+"""Facts that models are built with, where the data has them and the model takes them."""
 
 
 def main(argv: list[str]) -> None:
@@ -216,7 +216,7 @@ class AnticipateCLI(LightningCLI):
         return super().instantiate_trainer(**settings)
 
     def fit(self) -> None:
-        """Train, then test the last checkpoint as anybody would.
+        """Train, then test the last checkpoint.
 
         Raises:
             RunExistsError: The run folder already holds a run that is not to be resumed.

@@ -178,7 +178,7 @@ def without(mapping, *keys):
 BROKEN = {
     "'version' is '0.1', expected '0.2'": lambda d: {**d, "version": "0.1"},
     "'challenge' is None, expected 'action_anticipation'": lambda d: without(d, "challenge"),
-    "'sls_pt' is None, expected a whole number from 0 to 5": lambda d: without(d, "sls_pt"),
+    "'sls_pt' is None, expected an integer from 0 to 5": lambda d: without(d, "sls_pt"),
     "'sls_tl' is 6,": lambda d: {**d, "sls_tl": 6},
     "'sls_td' is True,": lambda d: {**d, "sls_td": True},
     "no 'results' by segment id": lambda d: {**d, "results": {}},

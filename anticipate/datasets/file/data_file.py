@@ -130,7 +130,7 @@ class DataFile:
         return digest.hexdigest()
 
     def _division(self) -> object:
-        """Return what the splits consist of, in a form whose `repr` tells it all."""
+        """Return what the splits consist of, in a form with a complete `repr`."""
         raise NotImplementedError
 
     def verify(self) -> list[str]:
@@ -193,7 +193,7 @@ class DataFile:
         with self.path.open("rb") as raw:
             memory = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
         if CAN_ADVISE:
-            memory.madvise(mmap.MADV_RANDOM)  # read-ahead would fetch frames nobody asked for
+            memory.madvise(mmap.MADV_RANDOM)  # read-ahead would fetch frames that are not needed
         return _Handle(os.getpid(), file, memory)
 
     def _attribute(self, name: str) -> Any:

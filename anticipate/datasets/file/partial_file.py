@@ -67,7 +67,7 @@ class PartialFile:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             return
-        with contextlib.suppress(OSError, RuntimeError):  # the first error is the one to tell
+        with contextlib.suppress(OSError, RuntimeError):  # the first error is the one to report
             if kind is KeyboardInterrupt:
                 self._suspend()
                 return

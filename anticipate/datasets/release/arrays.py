@@ -18,7 +18,7 @@ _BLOCK_BYTES = 1 << 25  # one block per worker is in memory
 
 
 class ArrayFile(NamedTuple):
-    """What the header of a feature file tells."""
+    """What the header of a feature file says."""
 
     path: Path
     num_frames: int

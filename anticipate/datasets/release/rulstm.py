@@ -159,7 +159,7 @@ def name_classes(
     Args:
         actions: Name of each action: verb, separator, noun.
         pairs: Verb and noun of each action.
-        separator: What stands between verb and noun.
+        separator: Text between verb and noun.
         num_verbs: Size of the verb label space.
         num_nouns: Size of the noun label space.
     """
@@ -204,13 +204,13 @@ def match_frames(
     """Find which frames of the databases become the stored rows of each video.
 
     Args:
-        release: Annotation, with lengths of videos as the segments tell them.
+        release: Annotation, with lengths of videos taken from the segments.
         streams: The databases.
         stored_fps: Rows per second.
         native_fps: Frames per second of each video that the databases count; None for 30.
 
     Returns:
-        The release with lengths of videos as the databases tell them, and the features.
+        The release with lengths of videos taken from the databases, and the features.
 
     Raises:
         DataError: A video has no frames, or a segment starts more than a second after its last.

@@ -112,7 +112,7 @@ def _ranking(
 
 
 NUM_SHOWN = 4
-"""Most changed steps whose rankings the picture shows, beside the last step's."""
+"""Most changed steps whose rankings the picture shows, besides the last step's."""
 CLIPS_AT_ONCE = 64
 
 

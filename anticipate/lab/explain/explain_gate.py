@@ -134,7 +134,7 @@ class Clip(NamedTuple):
     frames: Int[np.ndarray, " steps"]
     """Frame numbers that are read, counted from 1 at the annotation rate."""
     times: Float[np.ndarray, " steps"]
-    """Seconds of the video asked for; below 0 before it, where its oldest frame stands in."""
+    """Seconds of the video asked for; below 0 before it, where its oldest frame is used."""
 
 
 def main(argv: list[str]) -> None:

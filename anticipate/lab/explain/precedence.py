@@ -215,7 +215,7 @@ def write_matrix(folder: Path, found: Precedence) -> None:
 
 
 def draw_matrix(folder: Path, found: Precedence, note: str) -> None:
-    """Draw attention beside the training part, for the actions most frequent there."""
+    """Draw attention and the counts of the training part, for the actions most frequent there."""
     frequent = np.argsort(-found.counts.sum(axis=1), kind="stable")[:NUM_DRAWN]
     shown = np.ix_(frequent, frequent)
     panels = {

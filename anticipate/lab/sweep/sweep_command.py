@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="options of sbatch, as partition=gpu time=600 (minutes) cpus_per_task=8",
     )
-    add("--dry-run", action="store_true", help="show what there is to do, and do nothing")
+    add("--dry-run", action="store_true", help="show what would be run, and run nothing")
     add("--json", action="store_true", help="write runs and scores as JSON to stdout")
     return parser
 
