@@ -1,4 +1,4 @@
-"""How far the means of two settings may lie apart by chance.
+"""How far the means of two settings may differ by chance.
 
 The runs of a study form a table: settings down, pairs of split and seed across. What is left of a
 score after the mean of its row and of its column have been taken away is noise; with two settings

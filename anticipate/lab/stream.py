@@ -76,11 +76,11 @@ def stream(
             the video is.
         data: Data of the video, with the step time of the training.
         video_id: Video.
-        start: Seconds at which to look first; one step time into the video when None.
+        start: Seconds of the first step; one step time into the video when None.
         stop: Seconds after which to stop; the end of the video when None.
 
     Raises:
-        ConfigError: Not a single moment of the video lies in between.
+        ConfigError: No step of the video is in between.
         DataError: The data holds no such video.
     """
     times = _times(data, video_id, start, stop)
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE.h5", help="data file that holds the video")
     parser.add_argument("--video", required=True, metavar="ID", help="video to go along")
     parser.add_argument("--ckpt", required=True, help="checkpoint of a run")
-    parser.add_argument("--start", type=float, help="seconds at which to look first")
+    parser.add_argument("--start", type=float, help="seconds of the first step")
     parser.add_argument("--stop", type=float, help="seconds after which to stop")
     parser.add_argument("--json", action="store_true", help="print one JSON line per step")
     return parser

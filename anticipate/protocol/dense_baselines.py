@@ -99,7 +99,7 @@ class TriGram:
             observed_labels: Class per frame, annotated or predicted, from the first frame on.
             num_frames: Length of the forecast from the first frame of the video.
             num_samples: Futures to draw.
-            generator: Source of chance.
+            generator: Random numbers.
 
         Returns:
             Class per frame, the observation itself first.

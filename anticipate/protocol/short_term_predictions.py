@@ -186,7 +186,7 @@ class ShortTermPredictionsReader:
 def check_release(
     predictions: ShortTermPredictionsReader, store: ShortTermStore, rows: SegmentTable
 ) -> None:
-    """See that predictions and data file speak of the same actions and segments.
+    """Check that predictions and data file have the same actions and segments.
 
     Raises:
         DataError: They do not.

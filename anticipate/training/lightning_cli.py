@@ -228,7 +228,7 @@ class AnticipateCLI(LightningCLI):
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=start)
         except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
-            notice("to go on after the last epoch: the same command with --ckpt_path last")
+            notice("to continue after the last epoch: the same command with --ckpt_path last")
             raise KeyboardInterrupt from None
         if not debugging:
             self.trainer.test(
@@ -254,7 +254,7 @@ class AnticipateCLI(LightningCLI):
             raise KeyboardInterrupt from None
 
     def _resume(self) -> str:
-        """Return the path of the checkpoint that the training goes on from."""
+        """Return the path of the checkpoint that the training continues from."""
         path = self._checkpoint()
         config = Path(path).parent.parent / CONFIG
         if config.is_file():

@@ -143,7 +143,7 @@ class DenseDataModule(FileDataModule):
 
     @property
     def scored_part(self) -> str:
-        """Which part of the test videos is scored, for people; empty for all of them."""
+        """Which part of the test videos is scored, in words; empty for all of them."""
         used, released = len(self.test_videos), len(self.store.split(self.split, "test"))
         return "" if used == released else f"{used} of {released} test videos"
 

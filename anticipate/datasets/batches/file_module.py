@@ -34,7 +34,7 @@ class FileDataModule(LightningDataModule, ABC):
     dataset: ClassVar[str]
     """Name of the data set, as files and `anticipate prepare` call it."""
     title: ClassVar[str]
-    """Name of the data set for people."""
+    """Name of the data set in texts."""
     release: ClassVar[str] = "a release"
     """What `anticipate prepare` reads, for its help."""
     prepare_options: ClassVar[str] = " --source DIR"
@@ -102,7 +102,7 @@ class FileDataModule(LightningDataModule, ABC):
     @property
     @abstractmethod
     def scored_part(self) -> str:
-        """Which part of the test data is scored, for people; empty for all of it."""
+        """Which part of the test data is scored, in words; empty for all of it."""
 
     @property
     def feature_dim(self) -> int:

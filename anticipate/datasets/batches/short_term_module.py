@@ -156,7 +156,7 @@ class ShortTermDataModule(FileDataModule):
 
     @property
     def scored_part(self) -> str:
-        """Which part of the segments is scored, for people; empty for all of them."""
+        """Which part of the segments is scored, in words; empty for all of them."""
         rows, released = self.limit_test_rows, len(self.test_segments)
         return f"{rows} of {released} segments" if rows and rows < released else ""
 

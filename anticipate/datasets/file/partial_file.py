@@ -45,7 +45,7 @@ class PartialFile:
     """
 
     last_attribute: ClassVar[str]
-    """Attribute of a video that is written after all else, so that who has it is complete."""
+    """Attribute of a video that is written after all else, so that a video with it is complete."""
 
     def __init__(
         self,

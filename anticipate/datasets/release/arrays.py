@@ -95,7 +95,7 @@ def _checked(path: Path, feature_dim: int) -> np.memmap:
     if array.dtype.kind != "f":
         raise DataError(
             f"{path}: found numbers of type {array.dtype}, expected floating point numbers; "
-            "save the array anew with .astype('float32')"
+            "save the array again with .astype('float32')"
         )
     return array
 

@@ -131,7 +131,7 @@ def segments_by_video(
 
 
 def _check_one_meaning(segments: SegmentTable) -> None:
-    """See that an id names one segment, in whatever splits it is.
+    """Check that an id names one segment in all splits.
 
     Raises:
         DataError: Two different segments have one id.

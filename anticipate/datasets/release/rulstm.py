@@ -89,7 +89,7 @@ def read_records(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str
 
     Args:
         path: The file.
-        columns: Columns that must be there, in whatever order.
+        columns: Columns that must be there, in any order.
 
     Returns:
         Line number and fields by column of each row.

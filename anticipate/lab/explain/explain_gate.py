@@ -41,7 +41,7 @@ class GateCourse(NamedTuple):
 
 
 class Span(NamedTuple):
-    """An action that goes on while the gate is looked at."""
+    """An action during the time that the gate is shown for."""
 
     action: int
     start: float

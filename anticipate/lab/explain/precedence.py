@@ -236,7 +236,7 @@ def write_actions(path: Path, found: Precedence) -> None:
 
 
 def correlations(found: Precedence) -> dict[str, float | int]:
-    """Return how attention and training rank pairs of actions alike (Spearman)."""
+    """Return the rank correlation of attention and training over pairs of actions (Spearman)."""
     by_action = row_correlations(found.attention, found.counts, only_seen=False)
     known = by_action[np.isfinite(by_action)]
     return {

@@ -53,7 +53,7 @@ def main_column(path: str) -> Column:
 
 
 def panel_label(path: str) -> str:
-    """Return what the axis of a figure says about a score."""
+    """Return the label of a score on the axis of a figure."""
     first, *rest = path.split("/")
     if path in COST_LABELS:
         return COST_LABELS[path]

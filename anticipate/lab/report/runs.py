@@ -119,7 +119,7 @@ def _read(folder: Path) -> Run:
     if not configs:
         raise _UnusableError(f"no {CONFIG}: half-deleted or never started; remove the folder")
     if not (folder / METRICS).is_file():
-        raise _UnusableError(f"no {METRICS}: not finished: go on with --ckpt_path last")
+        raise _UnusableError(f"no {METRICS}: not finished: continue with --ckpt_path last")
     name = _run_name(configs[0])
     depth = len(Path(name).parts) + 1
     root = folder.parents[depth] if len(folder.parents) > depth else folder.parent

@@ -115,7 +115,7 @@ class SlurmLauncher:
     def stop(self) -> str:
         """Leave the jobs in the queue."""
         jobs = " ".join(job for job, task in self._jobs.items() if task.open)
-        return f"the cluster goes on with its jobs (to stop them: scancel {jobs})"
+        return f"the cluster continues with its jobs (to stop them: scancel {jobs})"
 
     def _submit(self, tasks: list[Task], nodes: int, processes: int) -> None:
         from submitit import SlurmExecutor  # here: the extra `cluster` brings it

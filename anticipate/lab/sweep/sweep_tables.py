@@ -36,7 +36,7 @@ def read_scores(folder: Path) -> Scores:
         return main_scores(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise DataError(
-            f"{path} does not hold the scores of a test ({error}): write it anew with "
+            f"{path} does not hold the scores of a test ({error}): write it again with "
             "anticipate test --ckpt_path last"
         ) from error
 

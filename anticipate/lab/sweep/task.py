@@ -41,7 +41,7 @@ class Task:
 
     @property
     def log(self) -> Path:
-        """What the run says."""
+        """Status of the run."""
         return self.run.folder / LOG
 
     @property

@@ -135,7 +135,7 @@ EDITS = {
     (LABELS, 2, "10 25 attach cabin"): "nusar_a.txt:2: expected start, end, action with TABs",
     (LABELS, 2, "10\tx\tattach cabin"): "nusar_a.txt:2: expected an integer, found 'x'",
     ("actions.csv", 3, "7,0,0,attach cabin,v,n"): "actions.csv:3: found id '7', expected 1",
-    ("actions.csv", 3, "1,0,0,inspect toy,v,n"): "actions.csv:3: 'inspect toy' is already .* line 2",
+    ("actions.csv", 3, "1,0,0,inspect toy,v,n"): "actions.csv:3: 'inspect toy' is .* line 2",
     ("actions.csv", 1, "a,b,c"): "actions.csv:1: no column action_id, action_cls",
     ("actions.csv", 2, "0,0"): "actions.csv:2: too few columns",
     ("train.csv", 3, "1,nusar_a,C1_rgb,assembly,1,30"): f"train.csv:3: '{VIDEO}' is already",
