@@ -229,7 +229,7 @@ def read_ids(path: Path, segments: SegmentTable) -> tuple[str, ...]:
     known = set(segments.segment_ids)
     for number, line in enumerate(lines, start=1):
         if line not in known:
-            raise DataError(f"{path}:{number}: '{line}' is no segment of validation.csv")
+            raise DataError(f"{path}:{number}: '{line}' is not a segment of validation.csv")
     return tuple(lines)
 
 

@@ -65,7 +65,7 @@ def _own_data_set(path: str) -> Any:
     data_set = class_at(path)
     if not hasattr(data_set, "read_release"):
         raise ConfigError(
-            f"{path} is no data set: expected a subclass of anticipate.DenseDataModule or "
+            f"{path} is not a data set: expected a subclass of anticipate.DenseDataModule or "
             "anticipate.ShortTermDataModule with a class method read_release"
         )
     return data_set

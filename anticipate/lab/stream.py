@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
     model, data = load(Path(options.ckpt), Path(options.file))
     if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
         raise ConfigError(
-            f"{options.ckpt} holds no network that goes step by step: stream one of AGA"
+            f"{options.ckpt} has no network that runs step by step: use a checkpoint of AGA"
         )
     assert isinstance(data, ShortTermDataModule)
     moments = stream(model.network, data, options.video, options.start, options.stop)

@@ -354,7 +354,7 @@ def _levels(options: Namespace, store: ShortTermStore) -> dict[str, int]:
     if given.keys() != wanted.keys():
         names = ", ".join(f"--{name.replace('_', '-')}" for name in LEVELS)
         raise ConfigError(
-            f"the {store.dataset} challenge wants {'each' if wanted else 'none'} of {names}"
+            f"the {store.dataset} challenge needs {'each' if wanted else 'none'} of {names}"
         )
     return given
 

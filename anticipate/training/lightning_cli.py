@@ -135,8 +135,8 @@ class AnticipateCLI(LightningCLI):
         """Add our options, links and defaults."""
         add = parser.add_argument
         add("--extends", type=list[str] | str | None, default=None, help="Parents of this file.")
-        add("--profiles", type=dict[str, str] | None, default=None, help="What makes it smaller.")
-        add("--profile", type=str | None, default=None, help="Make an experiment smaller.")
+        add("--profiles", type=dict[str, str] | None, default=None, help="Files of profiles.")
+        add("--profile", type=str | None, default=None, help="Profile to apply, such as demo.")
         add("--run_name", type=str, default="unnamed", help="Folder of the run.")
         add("--run_dir", type=str, default="runs", help="Folder of all runs.")
         add("--ckpt_path", type=str | None, default=None, help="Checkpoint file, or: last.")
@@ -318,8 +318,8 @@ def check_task(config: Namespace) -> None:
     for task, (data_sets, models) in TASKS.items():
         if issubclass(data, data_sets) and not issubclass(model, models):
             raise ConfigError(
-                f"{data.__name__} is a data set for {task}, and {model.__name__} no model for "
-                f"that: name another model or other data"
+                f"{data.__name__} is a data set for {task}, and {model.__name__} is not a model "
+                f"for that: name another model or other data"
             )
 
 

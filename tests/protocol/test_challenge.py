@@ -139,8 +139,8 @@ def test_missing_rows_are_an_error_and_leave_nothing_or_become_zeros(
 def test_levels_must_be_given_where_the_challenge_has_them(tmp_path, short_term_file, capsys):
     output = ("--output", tmp_path / "out.zip")
     for dataset, levels, message in (
-        ("ek100", LEVELS[:4], "the ek100 challenge wants each of --sls-pt, --sls-tl, --sls-td"),
-        ("ek55", LEVELS, "the ek55 challenge wants none of --sls-pt"),
+        ("ek100", LEVELS[:4], "the ek100 challenge needs each of --sls-pt, --sls-tl, --sls-td"),
+        ("ek55", LEVELS, "the ek55 challenge needs none of --sls-pt"),
         ("egtea", (), "egtea has no challenge; ek100, ek55 have one"),
     ):
         data = short_term_file(dataset)

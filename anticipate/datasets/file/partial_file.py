@@ -121,11 +121,12 @@ class PartialFile:
         except BlockingIOError as error:
             raise DataError(f"{self.partial}: another process is writing this file") from error
         except OSError:
-            notice(f"{self.partial}: damaged, so preparing starts over")
+            notice(f"{self.partial}: damaged; starting from the beginning")
             return None
         if file.attrs.get("recipe") != self._recipe or not file.attrs.get("closed"):
             notice(
-                f"{self.partial}: of another source, setting or a crash, so preparing starts over"
+                f"{self.partial}: from another source, other settings or a crash; "
+                "starting from the beginning"
             )
             file.close()
             return None

@@ -60,7 +60,7 @@ def array_files(
             else f"{next(iter(paths.values()))} has as many frames as channels, as all others have"
         )
         raise DataError(
-            f"{why}: say which layout arrays have that do not show it, with --layout "
+            f"{why}: the layout of square arrays is unknown; give it with --layout "
             f"{' or '.join(LAYOUTS)}"
         )
     square = next(iter(shown), False) if layout is None else layout == "frames-first"

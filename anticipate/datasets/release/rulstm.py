@@ -300,13 +300,13 @@ def _images(num_rows: int, stored_fps: Fraction, rate: Fraction) -> Int[np.ndarr
 def _count_missing(
     rows: Sequence[tuple[Int[np.ndarray, "..."], Int[np.ndarray, "..."]]],
 ) -> dict[str, int]:
-    """Tell how many rows another frame stands in for, and how many are zeros."""
+    """Count the rows that another frame replaces, and those that are zeros; report them."""
     zeros = sum(int((found == NONE).sum()) for _, found in rows)
     missing = sum(int((found != wanted).sum()) for wanted, found in rows)
     if missing:
         total = sum(len(wanted) for wanted, _ in rows)
         notice(
-            f"{missing:,} of {total:,} frames are missing: the nearest of the {REACH} frames "
-            f"before stands in, {zeros:,} have none and are zeros"
+            f"{missing:,} of {total:,} frames are missing: {missing - zeros:,} are replaced by the "
+            f"nearest of the {REACH} frames before, {zeros:,} by zeros"
         )
     return {"num_missing_frames": missing, "num_zero_frames": zeros}

@@ -39,7 +39,7 @@ def load_aga(ckpt: Path, data: Path, settings: Sequence[str] = ()) -> AGARun:
     """
     model, module = load(ckpt, data, settings)
     if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
-        raise ConfigError(f"{ckpt} holds no AGA, and nothing else can be explained this way")
+        raise ConfigError(f"{ckpt} has no AGA network, which this analysis needs")
     assert isinstance(module, ShortTermDataModule)
     return AGARun(model.network.requires_grad_(requires_grad=False), module)
 

@@ -179,7 +179,7 @@ def _targets(batch: ShortTermBatch, target: str | None, vocabulary: tuple[str, .
         return torch.full_like(batch.targets, action_ids([target], vocabulary)[0])
     for clip, action in zip(batch.segment_ids, batch.targets.tolist(), strict=True):
         if action < 0:
-            raise ConfigError(f"what follows clip '{clip}' is withheld: name a --target")
+            raise ConfigError(f"the action after clip '{clip}' is withheld: give a --target")
     return batch.targets
 
 

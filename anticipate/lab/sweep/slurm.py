@@ -126,9 +126,7 @@ class SlurmLauncher:
             executor.update_parameters(**self._parameters, nodes=nodes, ntasks_per_node=processes)
             jobs = executor.map_array(run_in_job, [task.run for task in tasks])
         except (ValueError, FailedJobError, subprocess.CalledProcessError) as error:
-            raise ConfigError(
-                f"SLURM takes no such jobs: {' '.join(str(error).split())}"
-            ) from error
+            raise ConfigError(f"SLURM refused the jobs: {' '.join(str(error).split())}") from error
         for job, task in zip(jobs, tasks, strict=True):
             self._jobs[job.job_id] = task
             task.begin("queued")

@@ -187,7 +187,7 @@ def test_features_follow_the_segments_that_started_last(ek100, tmp_path):
             "validation_tail_verbs_ids.csv",
             "P02_01_1",
             "P09_01_1",
-            "ids.csv:1: 'P09_01_1' is no segment of validation.csv",
+            "ids.csv:1: 'P09_01_1' is not a segment of validation.csv",
         ),
         (
             "test_timestamps.csv",

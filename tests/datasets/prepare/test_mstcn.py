@@ -81,7 +81,7 @@ def test_turned_features_are_turned_back_with_a_notice(breakfast, features_of, c
     np.testing.assert_array_equal(store.features(MILK, 22, 1), features_of(MILK, 22).T)
     assert store.notes["feature_files_turned"] == len(paths)
     assert (
-        f"{len(paths)} files are frames x features, not features x frames; turned"
+        f"{len(paths)} files are frames x features, not features x frames; transposed"
         in capsys.readouterr().err
     )
 
@@ -105,7 +105,8 @@ def test_a_small_difference_of_length_is_cut_with_a_notice(
     np.testing.assert_array_equal(store.features(MILK, 99, 1), features.T[:length])
     assert store.notes["videos_cut"] == 1
     assert store.notes["most_frames_cut"] == abs(difference)
-    assert f"1 videos with up to {abs(difference)} frames more of one" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"in 1 videos labels and features differ by up to {abs(difference)} frames" in said
 
 
 def without_labels(source):
@@ -261,7 +262,7 @@ def test_changed_features_are_not_mixed_with_those_of_an_interrupted_run(breakfa
             prepare(breakfast)
     np.save(breakfast / "features" / f"{MILK}.npy", np.ones((8, 22), np.float32))
     assert prepare(breakfast).features(MILK, 22, 1).min() == 1
-    assert "preparing starts over" in capsys.readouterr().err
+    assert "starting from the beginning" in capsys.readouterr().err
 
 
 @pytest.mark.labels
