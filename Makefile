@@ -29,9 +29,8 @@ report: $(READY)  ## tables, figures and verdicts from finished runs (RUNS=runs 
 dashboard: $(READY)  ## open TensorBoard on all runs (RUNS=runs)
 	$(BIN)/tensorboard --logdir $(or $(RUNS),runs)
 
-notebooks: $(READY)  ## run the notebooks; runs/notebooks gets them with their results
-	mkdir -p runs/notebooks
-	$(BIN)/jupyter-execute --output='../runs/notebooks/{notebook_name}' notebooks/*.ipynb
+notebooks: $(READY)  ## run the notebooks again, which are kept with their outputs
+	$(BIN)/python notebooks/execute.py notebooks/*.ipynb
 
 test: $(READY)  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

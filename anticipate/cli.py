@@ -25,7 +25,7 @@ COMMANDS = {
     "predict": (_TRAINING, "write a checkpoint's predictions to one HDF5 file"),
     "convert": ("anticipate.lab.convert:main", "make a checkpoint of weights from other code"),
     "stream": ("anticipate.lab.stream:main", "show what AGA expects next along a video"),
-    "score": ("anticipate.protocol.score:main", "score anybody's predictions by the protocol"),
+    "score": ("anticipate.protocol.score:main", "score any predictions file by the protocol"),
     "export": ("anticipate.protocol.challenge:main", "files for the EPIC-Kitchens challenge"),
     "sweep": ("anticipate.lab.sweep.sweep_command:main", "many experiments, splits and seeds"),
     "ablations": ("anticipate.lab.ablations:main", "sweep the studies of the papers, and report"),
@@ -97,6 +97,6 @@ def _run(argv: list[str]) -> None:
     if is_safe():
         sys.path[:] = [path for path in sys.path if path not in ("", here)]
     elif here not in sys.path:
-        sys.path.append(here)  # classes of one's own; installed modules win over the folder's
+        sys.path.append(here)  # the user's classes; installed modules take precedence
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

@@ -1,4 +1,4 @@
-"""How commands speak: results on stdout, notices and progress on stderr, errors in one line."""
+"""Output of commands: results on stdout, notices and progress on stderr, errors in one line."""
 
 import argparse
 import json

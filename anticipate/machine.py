@@ -43,7 +43,7 @@ def memory_peak() -> int | None:
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep what is freed, up to a gigabyte, for whatever is asked for next.
+    """Let the allocator keep what is freed, up to a gigabyte, for the next allocations.
 
     glibc gives large blocks back to the system, which clears every page when it hands them out
     again: a denoising step, whose tensors are all large, takes 1.2 to 1.5 times as long. Other

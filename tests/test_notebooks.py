@@ -1,5 +1,8 @@
-"""The notebooks run from a clean checkout, and stand in it without their results."""
+"""The notebooks are committed as they ran, and run from a clean checkout."""
 
+import base64
+import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -8,18 +11,45 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+MOST_BYTES = 100_000
+"""Of one committed picture."""
+ABSOLUTE = re.compile(r"(?<![\w.:/])(?:[A-Z]:\\|/(?:\w[\w.-]*/)+\w)")
+"""A path of the machine that ran a notebook."""
 
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def outputs_of(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def assert_shows_pictures_and_tables(notebook):
+    kinds = [kind for output in outputs_of(notebook) for kind in output.get("data", {})]
+    assert "image/png" in kinds
+    assert "text/html" in kinds
+
+
 @each_notebook
-def test_results_are_not_kept(path):
-    for cell in code_cells(nbformat.read(path, as_version=4)):
-        assert cell.outputs == []
-        assert cell.execution_count is None
-        assert cell.metadata == {}
+def test_every_cell_was_run_in_order_without_an_error(path):
+    notebook = nbformat.read(path, as_version=4)
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
+    assert all(output.output_type != "error" for output in outputs_of(notebook))
+    assert_shows_pictures_and_tables(notebook)
+
+
+@each_notebook
+def test_outputs_are_small_and_tell_nothing_of_the_machine(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert all(cell.metadata == {} for cell in code_cells(notebook))
+    for output in outputs_of(notebook):
+        data = dict(output.get("data", {}))
+        assert len(base64.b64decode(data.pop("image/png", ""))) <= MOST_BYTES
+        text = json.dumps([data, output.get("text")])
+        found = ABSOLUTE.search(re.sub(r"</?\w+[^>]*>", " ", text))
+        assert found is None, f"{path.name} shows {found[0]}"
 
 
 @each_notebook
@@ -32,8 +62,5 @@ def test_runs_and_shows_pictures_and_tables(path, tmp_path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(started_in)}}
     NotebookClient(notebook, timeout=600, resources=resources).execute()
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    kinds = [kind for output in outputs for kind in output.get("data", {})]
-    assert "image/png" in kinds
-    assert "text/html" in kinds
+    assert_shows_pictures_and_tables(notebook)
     assert list(started_in.iterdir()) == []

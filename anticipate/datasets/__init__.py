@@ -1,7 +1,7 @@
 """Data sets: one file each holds its facts, the reader of its release and its data module.
 
-Below lies what they share: `file` (the HDF5 file), `release` (what releases consist of, and making
-features from labels), `batches` (items, batches and loaders of either task).
+What they share is in folders: `file` (the HDF5 file), `release` (what releases consist of, and
+making features from labels), `batches` (items, batches and loaders of either task).
 """
 
 from anticipate.catalog import attribute_lookup

@@ -140,7 +140,7 @@ def read_vocabulary(path: Path, segment_files: Sequence[Path]) -> Vocabulary:
     """Read the names of the actions, and their verbs and nouns from segments.
 
     Raises:
-        DataError: A file is damaged, or the verb and noun of an action cannot be told.
+        DataError: A file is damaged, or the verb and noun of an action are unknown.
     """
     names: list[str] = []
     for line, (number, _, name) in read_fields(path, _ACTION_COLUMNS):
@@ -160,7 +160,7 @@ def read_vocabulary(path: Path, segment_files: Sequence[Path]) -> Vocabulary:
     for action, name in enumerate(names):
         if action not in found:
             raise DataError(
-                f"{path}: action {action} ({name}) has no segment that would tell its verb and noun"
+                f"{path}: action {action} ({name}) has no segment that names its verb and noun"
             )
     pairs = [found[action] for action in range(len(names))]
     return name_classes(names, pairs, "_", EgteaGaze.num_verbs, EgteaGaze.num_nouns)

@@ -47,7 +47,7 @@ class EpicKitchens(ShortTermDataModule):
     """
 
     separator: ClassVar[str]
-    """What stands between verb and noun in the names of actions."""
+    """Text between verb and noun in the names of actions."""
     num_actions: ClassVar[int]
     num_verbs: ClassVar[int]
     num_nouns: ClassVar[int]
@@ -193,7 +193,7 @@ def read_vocabulary(path: Path, separator: str, num_verbs: int, num_nouns: int) 
 
     Args:
         path: The file.
-        separator: What stands between verb and noun in the names of actions.
+        separator: Text between verb and noun in the names of actions.
         num_verbs: Size of the verb label space.
         num_nouns: Size of the noun label space.
 
@@ -222,14 +222,14 @@ def read_ids(path: Path, segments: SegmentTable) -> tuple[str, ...]:
     """Read the ids of some segments.
 
     Raises:
-        DataError: An id is none of the segments or stands twice in the file.
+        DataError: An id is none of the segments or occurs twice in the file.
     """
     lines = read_lines(path, "one segment id per line")
     check_unique(lines, path)
     known = set(segments.segment_ids)
     for number, line in enumerate(lines, start=1):
         if line not in known:
-            raise DataError(f"{path}:{number}: '{line}' is no segment of validation.csv")
+            raise DataError(f"{path}:{number}: '{line}' is not a segment of validation.csv")
     return tuple(lines)
 
 

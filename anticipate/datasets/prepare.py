@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     if isinstance(release, ShortTermRelease):
         if "fps" not in options:
             raise ConfigError(
-                f"{options.data_set.__name__} does not tell the rows of features per second: "
+                f"{options.data_set.__name__} does not state the rows of features per second: "
                 "expected an option --fps from its add_release_options (see add_fps)"
             )
         write_short_term(release, source, storage, options.fps)
@@ -65,7 +65,7 @@ def _own_data_set(path: str) -> Any:
     data_set = class_at(path)
     if not hasattr(data_set, "read_release"):
         raise ConfigError(
-            f"{path} is no data set: expected a subclass of anticipate.DenseDataModule or "
+            f"{path} is not a data set: expected a subclass of anticipate.DenseDataModule or "
             "anticipate.ShortTermDataModule with a class method read_release"
         )
     return data_set

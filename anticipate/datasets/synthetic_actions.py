@@ -158,7 +158,7 @@ def transcript(num_segments: int, generator: np.random.Generator) -> Iterator[tu
 
     Args:
         num_segments: Actions to yield.
-        generator: Source of chance.
+        generator: Random numbers.
     """
     hands: list[tuple[str, Iterator[str]]] = []
     current = 0

@@ -1,4 +1,4 @@
-"""The weight of the past along a clip, with the actions that go on meanwhile."""
+"""The weight of the past along a clip, with the actions at that time."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How far the means of two settings may lie apart by chance.
+"""How far the means of two settings may differ by chance.
 
 The runs of a study form a table: settings down, pairs of split and seed across. What is left of a
 score after the mean of its row and of its column have been taken away is noise; with two settings
@@ -45,7 +45,7 @@ def noise(points: Mapping[str, Series]) -> Noise | None:
         points: Scores by setting.
 
     Returns:
-        None with one run or one setting: then nothing tells noise from effect.
+        None with one run or one setting: then noise cannot be separated from effect.
     """
     keys = common_keys(points)
     if len(keys) < 2 or len(points) < 2:

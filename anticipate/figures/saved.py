@@ -1,4 +1,4 @@
-"""What a test draws, as JSON beside the pictures, so that a report can draw runs side by side."""
+"""What a test draws, as JSON next to the pictures, from which a report draws several runs."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -65,7 +65,7 @@ def write_usage(folder: Path, usage: Float[np.ndarray, "blocks routers experts"]
 
 
 def read_usage(folder: Path) -> Float[np.ndarray, "blocks routers experts"] | None:
-    """Return how often the routers chose each expert, None where the folder does not tell."""
+    """Return how often the routers chose each expert, None where the folder does not have it."""
     path = folder / f"{USAGE}.json"
     return _read(path, _usage) if path.is_file() else None
 

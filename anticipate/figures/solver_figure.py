@@ -1,4 +1,4 @@
-"""Scores by solver and number of denoising steps, beside the band of the sampling noise."""
+"""Scores by solver and number of denoising steps, with the band of the sampling noise."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ PANELS = ("Mean MoC (%)", "Top-1 MoC (%)")
 STYLES = (("#1f5f99", "o"), ("#b5651d", "s"), ("#4d8f4d", "^"))
 """Colour and marker of each solver, apart for colour-blind eyes too."""
 VARIANT = ", "
-"""What stands between a solver and its variant, which has its colour and a broken line."""
+"""Text between a solver and its variant, which has its colour and a dashed line."""
 BAND = "#d9d9d6"
 HEIGHT = 2.9
 LEGEND_COLUMNS = 4

@@ -16,7 +16,7 @@ USAGE_COLORS = LinearSegmentedColormap.from_list("usage", ["#b5651d", "#f7f7f5",
 def usage_figure(
     usage: Float[np.ndarray, "blocks routers experts"], title: str, note: str = ""
 ) -> Figure:
-    """Draw how often each expert is chosen in each mixture block, beside the equal share 1/E.
+    """Draw how often each expert is chosen in each mixture block, with the equal share 1/E.
 
     Args:
         usage: Share of the choices, 0 to 1; sums to 1 over the experts. Two routers (one per scan

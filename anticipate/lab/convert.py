@@ -1,4 +1,4 @@
-"""`anticipate convert`: weights of other code as a checkpoint with its settings beside it."""
+"""`anticipate convert`: weights of other code as a checkpoint with its settings next to it."""
 
 import argparse
 from importlib.metadata import version

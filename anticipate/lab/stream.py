@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
     )
     if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
         raise ConfigError(
-            f"{options.ckpt} holds no network that goes step by step: stream one of AGA"
+            f"{options.ckpt} has no network that runs step by step: use a checkpoint of AGA"
         )
     assert isinstance(data, ShortTermDataModule)
     moments = stream(model.network, data, options.video, options.start, options.stop)
@@ -72,18 +72,18 @@ def stream(
     start: float | None = None,
     stop: float | None = None,
 ) -> Iterator[Moment]:
-    """Let a network look at a video every `step_time` and tell what it expects each time.
+    """Show a network a video every `step_time` and yield what it expects each time.
 
     Args:
         network: Network in evaluation mode; its memory holds `queue_length` steps, however long
             the video is.
         data: Data of the video, with the step time of the training.
         video_id: Video.
-        start: Seconds at which to look first; one step time into the video when None.
+        start: Seconds of the first step; one step time into the video when None.
         stop: Seconds after which to stop; the end of the video when None.
 
     Raises:
-        ConfigError: Not a single moment of the video lies in between.
+        ConfigError: No step of the video is in between.
         DataError: The data holds no such video.
     """
     times = _times(data, video_id, start, stop)
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE.h5", help="data file that holds the video")
     parser.add_argument("--video", required=True, metavar="ID", help="video to go along")
     parser.add_argument("--ckpt", required=True, help="checkpoint of a run")
-    parser.add_argument("--start", type=float, help="seconds at which to look first")
+    parser.add_argument("--start", type=float, help="seconds of the first step")
     parser.add_argument("--stop", type=float, help="seconds after which to stop")
     parser.add_argument("--json", action="store_true", help="print one JSON line per step")
     add_foreign_option(parser)

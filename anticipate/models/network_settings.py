@@ -46,13 +46,13 @@ def check_network(
         checkpoint: What `model.on_save_checkpoint` wrote, among other things.
 
     Raises:
-        CheckpointError: Another network was trained, or the checkpoint does not tell.
+        CheckpointError: Another network was trained, or the checkpoint does not say which.
     """
     if model._trainer is not None:
         return
     advice = "load it with anticipate.load(RUN_FOLDER), which reads the settings of its run"
     if KEY not in checkpoint:
-        raise CheckpointError(f"the checkpoint does not tell how its network was built: {advice}")
+        raise CheckpointError(f"the checkpoint does not say how its network was built: {advice}")
     trained, here = checkpoint[KEY], plain_settings(network)
     for name in trained.keys() | here.keys():
         if trained.get(name) != here.get(name):

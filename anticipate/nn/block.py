@@ -105,7 +105,7 @@ class DenoisingBlock(nn.Module):
             torch.stack([router(u, context) for router in self.routers]) if self.routers else None
         )
         if isinstance(self.mlp, Linear):
-            # Nothing stands between out_proj, LayerScale and this map: one matrix is faster. The
+            # Nothing comes between out_proj, LayerScale and this map: one matrix is faster. The
             # mixer is zero on padding, whatever its scale.
             weight = (self.mlp.weight * self.layer_scale) @ self.mixer.out_proj.weight
             update = linear(self.mixer.mix(u, valid, gamma), weight, self.mlp.bias)

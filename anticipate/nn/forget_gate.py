@@ -1,7 +1,7 @@
 """What makes the forget matrix A of S6: a matrix as such, or a function of every token.
 
 Mamba learns one matrix; MixANT chooses among several (`anticipate.nn.mixture`). The two classes
-here compute another matrix for every token instead (MixANT Sec. 1 and 8, Tab. 3). The paper tells
+here compute another matrix for every token instead (MixANT Sec. 1 and 8, Tab. 3). The paper gives
 only their kind and size: 8.0 M parameters for "a large MLP", 2.3 M for "query-key like
 multiplication"; their layout follows from these sizes, at width 64 and with 12 such blocks.
 """

@@ -37,7 +37,7 @@ LEVELS = {
     "sls_tl": "supervision level of the training labels",
     "sls_td": "supervision level of the training data",
 }
-"""Supervision levels, which must be told, and what they mean."""
+"""Supervision levels, which must be given, and what they mean."""
 
 NUM_LEVELS = 6
 NUM_ACTIONS = 100
@@ -167,7 +167,7 @@ def _head_violations(document: Mapping[str, Any], challenge: Challenge) -> Itera
     for key in LEVELS if challenge.has_levels else ():
         level = document.get(key)
         if type(level) is not int or not 0 <= level < NUM_LEVELS:
-            yield f"'{key}' is {level!r}, expected a whole number from 0 to {NUM_LEVELS - 1}"
+            yield f"'{key}' is {level!r}, expected an integer from 0 to {NUM_LEVELS - 1}"
 
 
 def _id_violations(results: Mapping[str, Any], segment_ids: Sequence[str]) -> Iterator[str]:
@@ -369,7 +369,7 @@ def _levels(options: Namespace, store: ShortTermStore) -> dict[str, int]:
     if given.keys() != wanted.keys():
         names = ", ".join(f"--{name.replace('_', '-')}" for name in LEVELS)
         raise ConfigError(
-            f"the {store.dataset} challenge wants {'each' if wanted else 'none'} of {names}"
+            f"the {store.dataset} challenge needs {'each' if wanted else 'none'} of {names}"
         )
     return given
 

@@ -24,7 +24,7 @@ class LastLabel:
         """Extend the observation.
 
         Args:
-            observed_labels: Class per frame, annotated or decoded, from the first frame on.
+            observed_labels: Class per frame, annotated or predicted, from the first frame on.
             num_frames: Length of the forecast from the first frame of the video.
             num_samples: Futures to return.
             generator: Unused; the signature is that of every baseline.
@@ -96,10 +96,10 @@ class TriGram:
         """Sample continuations of an observation.
 
         Args:
-            observed_labels: Class per frame, annotated or decoded, from the first frame on.
+            observed_labels: Class per frame, annotated or predicted, from the first frame on.
             num_frames: Length of the forecast from the first frame of the video.
             num_samples: Futures to draw.
-            generator: Source of chance.
+            generator: Random numbers.
 
         Returns:
             Class per frame, the observation itself first.

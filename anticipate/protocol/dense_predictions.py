@@ -60,7 +60,7 @@ class DensePredictionsWriter(PredictionsWriter):
 
 
 class DensePredictionsReader:
-    """Read-only view of a predictions file, written by anybody.
+    """Read-only view of a predictions file, from this package or other code.
 
     Args:
         path: The HDF5 file.

@@ -32,7 +32,7 @@ def horizon_table(
         title: What was scored; the name of the measure is added.
         rows: Scores by name of the method. A ratio that a method lacks stays open.
         measure: A key of `DENSE_MEASURES`.
-        synthetic: Whether the features were made from the labels; the title then says so.
+        synthetic: Whether the features were made from the labels; noted in the title.
     """
     heading = _title(f"{title}: {DENSE_MEASURES[measure].title}", synthetic)
     return _rich_table(heading, _method_grid(rows, measure))
@@ -103,7 +103,7 @@ def _rich_table(title: str, grid: _Grid) -> Table:
         table.add_column(name, justify="left" if name == grid.lead[0] else "right")
     named: set[str] = set()
     for obs, pred in grid.columns:
-        # The ratio stands over its first column, as the group headings of the papers do.
+        # The ratio is above its first column, as the group headings of the papers do.
         table.add_column(f"{'' if obs in named else f'obs {obs}'}\n{pred}", justify="right")
         named.add(obs)
     for row in grid.rows:

@@ -59,7 +59,7 @@ MAIN_MEASURES = {
     "dense": (DENSE_TOP1, DENSE_MEAN),
     "short_term": ("overall/action", "overall/action/top5", "overall/action/recall"),
 }
-"""Scores that stand for a run, by task; those that its protocol has."""
+"""Main scores of a run, by task; those that its protocol has."""
 
 
 COSTS = ("efficiency/", "routing/")
@@ -83,7 +83,7 @@ def is_measure(path: str, task: str) -> bool:
 def named_scores(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Return the scores of a document by the path to each, its parts joined by `/`.
 
-    Counts are no scores: whole numbers are left out.
+    Counts are not scores: integers are left out.
 
     >>> named_scores({"overall": {"verb": 30.0, "noun": 31.5}, "num_scored": 9668})
     {'overall/verb': 30.0, 'overall/noun': 31.5}

@@ -50,7 +50,7 @@ class PredictionsWriter:
 
 
 def open_predictions(path: Path) -> h5py.File:
-    """Open a predictions file, written by anybody, for reading.
+    """Open a predictions file, from this package or other code, for reading.
 
     Raises:
         DataError: The file is missing or damaged.

@@ -69,7 +69,7 @@ class ShortTermPredictionsWriter(PredictionsWriter):
 
 
 class ShortTermPredictionsReader:
-    """Read-only view of a predictions file, written by anybody.
+    """Read-only view of a predictions file, from this package or other code.
 
     Args:
         path: The HDF5 file.
@@ -88,7 +88,7 @@ class ShortTermPredictionsReader:
         self.segment_ids = self._text(ids)
         twice = [name for name, count in Counter(self.segment_ids).items() if count > 1]
         if twice:
-            raise self._unfit(f"{len(twice)} ids stand more than once: {name_some(twice)}")
+            raise self._unfit(f"{len(twice)} ids occur more than once: {name_some(twice)}")
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class ShortTermPredictionsReader:
 def check_release(
     predictions: ShortTermPredictionsReader, store: ShortTermStore, rows: SegmentTable
 ) -> None:
-    """See that predictions and data file speak of the same actions and segments.
+    """Check that predictions and data file have the same actions and segments.
 
     Raises:
         DataError: They do not.

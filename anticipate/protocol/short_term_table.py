@@ -21,7 +21,7 @@ def short_term_table(title: str, rows: Mapping[str, Mapping[str, Any]], syntheti
     Args:
         title: What was scored.
         rows: Scores by name of the method, as `anticipate score short-term --json` prints them.
-        synthetic: Whether the features were made from the labels; the title then says so.
+        synthetic: Whether the features were made from the labels; noted in the title.
     """
     scores = {method: named_scores(document) for method, document in rows.items()}
     columns = dict.fromkeys(
@@ -38,7 +38,7 @@ def short_term_table(title: str, rows: Mapping[str, Mapping[str, Any]], syntheti
 
 
 def _headers(columns: list[str]) -> list[str]:
-    """Stack the parts of each name; a subset or task stands only over the first of its columns."""
+    """Stack the parts of each name; a subset or task is only above the first of its columns."""
     paths = [column.replace("_", " ").split("/") for column in columns]
     return [_below(left, path) for left, path in pairwise([[], *paths])]
 

@@ -72,7 +72,7 @@ FROM_DATA = (
     *("sample_rate", "obs_ratios", "pred_ratios"),  # dense
     *("protocol", "class_counts"),  # short-term
 )
-"""Facts that models are built with, where the data tells them and the model wants them."""
+"""Facts that models are built with, where the data has them and the model takes them."""
 
 
 def main(argv: list[str]) -> None:
@@ -140,8 +140,8 @@ class AnticipateCLI(LightningCLI):
         """Add our options, links and defaults."""
         add = parser.add_argument
         add("--extends", type=list[str] | str | None, default=None, help="Parents of this file.")
-        add("--profiles", type=dict[str, str] | None, default=None, help="What makes it smaller.")
-        add("--profile", type=str | None, default=None, help="Make an experiment smaller.")
+        add("--profiles", type=dict[str, str] | None, default=None, help="Files of profiles.")
+        add("--profile", type=str | None, default=None, help="Profile to apply, such as demo.")
         add("--run_name", type=str, default="unnamed", help="Folder of the run.")
         add("--run_dir", type=str, default="runs", help="Folder of all runs.")
         add("--ckpt_path", type=str | None, default=None, help="Checkpoint file, or: last.")
@@ -221,7 +221,7 @@ class AnticipateCLI(LightningCLI):
         return super().instantiate_trainer(**settings)
 
     def fit(self) -> None:
-        """Train, then test the last checkpoint as anybody would.
+        """Train, then test the last checkpoint.
 
         Raises:
             RunExistsError: The run folder already holds a run that is not to be resumed, or
@@ -240,7 +240,7 @@ class AnticipateCLI(LightningCLI):
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=start)
         except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
-            notice("to go on after the last epoch: the same command with --ckpt_path last")
+            notice("to continue after the last epoch: the same command with --ckpt_path last")
             raise KeyboardInterrupt from None
         if not debugging:
             self.trainer.test(
@@ -266,7 +266,7 @@ class AnticipateCLI(LightningCLI):
             raise KeyboardInterrupt from None
 
     def _resume(self) -> str:
-        """Return the path of the checkpoint that the training goes on from."""
+        """Return the path of the checkpoint that the training continues from."""
         path = self._checkpoint()
         config = Path(path).parent.parent / CONFIG
         if config.is_file():
@@ -334,8 +334,8 @@ def check_task(config: Namespace) -> None:
     for task, (data_sets, models) in TASKS.items():
         if issubclass(data, data_sets) and not issubclass(model, models):
             raise ConfigError(
-                f"{data.__name__} is a data set for {task}, and {model.__name__} no model for "
-                f"that: name another model or other data"
+                f"{data.__name__} is a data set for {task}, and {model.__name__} is not a model "
+                f"for that: name another model or other data"
             )
 
 

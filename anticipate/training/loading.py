@@ -82,7 +82,7 @@ def settings_file(ckpt: Path) -> Path:
     """Return the configuration of the run that a checkpoint belongs to.
 
     Args:
-        ckpt: `<run>/checkpoints/last.ckpt`, or a checkpoint with a `config.yaml` beside it.
+        ckpt: `<run>/checkpoints/last.ckpt`, or a checkpoint with a `config.yaml` next to it.
 
     Raises:
         CheckpointError: Neither folder holds a `config.yaml`.

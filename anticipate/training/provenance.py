@@ -154,7 +154,7 @@ def _difference(key: str, trained: Any, here: Any) -> str:
 
 
 def _from_settings(path: Path) -> dict[str, Any]:
-    """Return what the settings of a run tell of its data: data set and split."""
+    """Return what the settings of a run say about its data: data set and split."""
     for folder in (path.parent, path.parent.parent):
         file = folder / CONFIG
         if file.is_file():

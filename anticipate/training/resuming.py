@@ -1,6 +1,6 @@
 """Going on with a training: only with the settings that it was started with.
 
-Optimizer, schedule and averages come back from the checkpoint, whatever the settings say now. So a
+Optimizer, schedule and averages come back from the checkpoint, not from the present settings. So a
 changed learning rate would be written down and have no effect: it is refused.
 """
 
@@ -31,7 +31,7 @@ FREE = (
     "trainer.num_nodes",
     "trainer.strategy",
 )
-"""How the keys begin that may change when a training goes on, besides those without effect."""
+"""Prefixes of the keys that may change when a training is resumed, besides those without effect."""
 
 LENGTH = "trainer.max_epochs"
 NAMED = 5
@@ -39,7 +39,7 @@ NAMED = 5
 
 
 def check_resume(config: Path, settings: Mapping[str, Any], model: pl.LightningModule) -> Settings:
-    """Compare the settings that a training goes on with to those that it was started with.
+    """Compare the settings that a training is resumed with to those that it was started with.
 
     Args:
         config: `config.yaml` of the run that the checkpoint belongs to.
@@ -65,7 +65,7 @@ def check_resume(config: Path, settings: Mapping[str, Any], model: pl.LightningM
         some = "; ".join(f"{k} was {before.get(k)}, now {now.get(k)}" for k in changed[:NAMED])
         more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         raise ConfigError(
-            f"a training goes on with the settings of {config}: {some}{more}; leave them as they "
+            f"a training continues with the settings of {config}: {some}{more}; leave them as they "
             "were, or start a run of another --run_name without --ckpt_path"
         )
     return {key: now.get(key) for key in differences(before, now)}
@@ -91,7 +91,7 @@ def check_something_left(ckpt: Path, max_epochs: int | None, least: int) -> None
 
 
 def note_resume(folder: Path, ckpt: str, changed: Settings) -> None:
-    """Append to `resumes.jsonl` of a run that it goes on, from where, and what changed.
+    """Append to `resumes.jsonl` of a run that it was resumed, from where, and what changed.
 
     Its `metrics.json` is of the weights before, and goes: a run that has it counts as finished.
 

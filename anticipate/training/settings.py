@@ -5,7 +5,7 @@ A file names its parent with `extends`, relative to itself, and what makes it sm
 of them by its chain: parents first, the oldest in front, then the file itself. `--profile NAME`
 puts the file that an experiment of the chain lists under that name right after that experiment, so
 that it beats the experiment and its parents, and the files after it beat the profile. A file that
-two chains share is read once, where it stands first.
+two chains share is read once, at its first place.
 """
 
 import difflib
@@ -73,7 +73,7 @@ class _StrictLoader(yaml.SafeLoader):
         for number, key in enumerate(keys):
             if key in keys[:number]:
                 line = node.value[number][0].start_mark.line + 1
-                raise yaml.YAMLError(f"key '{key}' stands twice, again in line {line}")
+                raise yaml.YAMLError(f"key '{key}' is given twice, again in line {line}")
         return super().construct_mapping(node, deep)
 
 
@@ -424,7 +424,7 @@ def _current_words(words: Sequence[str]) -> Iterator[str]:
 
 
 CHATTER = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'None", "Given value")
-"""Lines of jsonargparse's messages that tell its own workings instead of the mistake."""
+"""Lines of jsonargparse's messages that are about its internals instead of the mistake."""
 
 TYPES = {
     "int": "a whole number",

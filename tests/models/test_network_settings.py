@@ -52,5 +52,5 @@ def test_a_checkpoint_that_does_not_tell_is_refused(tmp_path):
     content = torch.load(path, weights_only=True)
     content.pop(module.KEY)
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match="does not tell how its network was built"):
+    with pytest.raises(CheckpointError, match="does not say how its network was built"):
         load(path, selection="straight_through")

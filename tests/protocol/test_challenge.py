@@ -139,8 +139,8 @@ def test_missing_rows_are_an_error_and_leave_nothing_or_become_zeros(
 def test_levels_must_be_given_where_the_challenge_has_them(tmp_path, short_term_file, capsys):
     output = ("--output", tmp_path / "out.zip")
     for dataset, levels, message in (
-        ("ek100", LEVELS[:4], "the ek100 challenge wants each of --sls-pt, --sls-tl, --sls-td"),
-        ("ek55", LEVELS, "the ek55 challenge wants none of --sls-pt"),
+        ("ek100", LEVELS[:4], "the ek100 challenge needs each of --sls-pt, --sls-tl, --sls-td"),
+        ("ek55", LEVELS, "the ek55 challenge needs none of --sls-pt"),
         ("egtea", (), "egtea has no challenge; ek100, ek55 have one"),
     ):
         data = short_term_file(dataset)
@@ -178,7 +178,7 @@ def without(mapping, *keys):
 BROKEN = {
     "'version' is '0.1', expected '0.2'": lambda d: {**d, "version": "0.1"},
     "'challenge' is None, expected 'action_anticipation'": lambda d: without(d, "challenge"),
-    "'sls_pt' is None, expected a whole number from 0 to 5": lambda d: without(d, "sls_pt"),
+    "'sls_pt' is None, expected an integer from 0 to 5": lambda d: without(d, "sls_pt"),
     "'sls_tl' is 6,": lambda d: {**d, "sls_tl": 6},
     "'sls_td' is True,": lambda d: {**d, "sls_td": True},
     "no 'results' by segment id": lambda d: {**d, "results": {}},

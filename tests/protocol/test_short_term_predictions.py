@@ -105,7 +105,7 @@ def test_missing_rows_are_an_error_left_out_or_zero(tmp_path):
         ({"action": SCORES[None]}, r"'action' holds float32 of shape \(1, 7, 4\)"),
         ({"action": SCORES.argmax(1)[:, None]}, "'action' holds int64"),
         ({"action": SCORES[:5]}, "'id' has 7 rows, 'action' 5"),
-        ({"id": [IDS[0]] * 2 + list(IDS[2:])}, "1 ids stand more than once: P01_01_0;"),
+        ({"id": [IDS[0]] * 2 + list(IDS[2:])}, "1 ids occur more than once: P01_01_0;"),
         ({"id": np.array([b"\xff"] * 7, "S")}, "'id' cannot be read as text"),
     ],
 )

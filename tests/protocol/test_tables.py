@@ -109,5 +109,5 @@ def test_one_method_shows_every_measure_and_diversity_with_three_decimals():
 
 @pytest.mark.parametrize("measure", ["mean_moc", "top1_moc", "mof"])
 def test_a_table_of_the_papers_fits_80_columns(measure):
-    rows = {"tri-gram (decoded)": scores(60), "last-label (decoded)": scores(60)}
+    rows = {"tri-gram (predicted labels)": scores(60), "last-label (predicted labels)": scores(60)}
     assert "…" not in shown(horizon_table("breakfast", rows, measure), width=80)

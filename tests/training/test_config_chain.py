@@ -95,7 +95,7 @@ def test_a_file_that_extends_itself_is_a_circle(tmp_path):
         ),
         ("a: [1\n", r"a.yaml is not valid YAML: .*line 2"),
         ("- 1\n", r"a.yaml holds a list, expected keys and values"),
-        ("a: 1\nb: {c: 1,\n c: 2}\n", r"key 'c' stands twice, again in line 3"),
+        ("a: 1\nb: {c: 1,\n c: 2}\n", r"key 'c' is given twice, again in line 3"),
         (
             "extends: {a: b.yaml}\n",
             r"a.yaml: extends is \{'a': 'b.yaml'\}, expected a file name or",

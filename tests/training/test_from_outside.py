@@ -182,7 +182,7 @@ def test_everything_works_with_classes_of_one_s_own(folder):
         ("mine.Digit", "module 'mine' has no class 'Digit'"),
         ("nowhere.Digits", "no module 'nowhere' in the current folder"),
         ("broken.Digits", "importing module 'broken' failed (SyntaxError: "),
-        ("mine.Copycat", "mine.Copycat is no data set: expected a subclass of"),
+        ("mine.Copycat", "mine.Copycat is not a data set: expected a subclass of"),
     ],
 )
 def test_a_wrong_path_is_one_line(folder, path, message):

@@ -64,7 +64,7 @@ def test_changed_settings_are_refused_and_nothing_is_written(fit, option, messag
     before = {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
     said = fit("--trainer.max_epochs=2", "--ckpt_path=last", option)
     assert message in said
-    assert "a training goes on with the settings of runs/demo/split_1/seed_0/config.yaml" in said
+    assert "a training continues with the settings of runs/demo/split_1/seed_0/config.yaml" in said
     assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
 
 

@@ -77,9 +77,9 @@ def test_fit_leaves_config_checkpoint_scores_and_says_synthetic(run, capsys):
     assert list(document["scores"]) == [
         "MixANT",
         "MixANT (majority)",
-        "last-label (decoded)",
+        "last-label (predicted labels)",
         "last-label (ground truth)",
-        "tri-gram (decoded)",
+        "tri-gram (predicted labels)",
         "tri-gram (ground truth)",
     ]
     assert document["scores"]["MixANT"]["0.2"]["num_samples"] == 2

@@ -3,7 +3,7 @@
 Step k of S lies (S - 1 - k) step times before the newest one, and the newest one lies the
 anticipation time before the segment starts; frame numbers are rounded towards the past, as in
 frame = start - ceil(fps (anticipation_time + steps_back step_time)) of AGA's released code. Frames
-count from 1; number 0 stands for a moment before the video, of which nothing is seen.
+count from 1; number 0 is a moment before the video, which has no frame.
 """
 
 import math

@@ -37,7 +37,7 @@ class DenseDataModule(FileDataModule):
         augment: Whether 40 % of the training items are cut uniformly in [0.15, 0.40) instead.
         batch_size: Training items per step and process.
         eval_batch_size: Items per step and process in validation, test and predict.
-        num_workers: Processes that load data, beside each process that computes; 0 for none.
+        num_workers: Processes that load data for each computing process; 0 for none.
         seed: Seed of the order and the augmentation of training items.
         validation_fraction: Share of the training set to hold out for validation, in whole groups
             (persons or recordings), so that views of one performance stay together; 0 for none.
@@ -143,7 +143,7 @@ class DenseDataModule(FileDataModule):
 
     @property
     def scored_part(self) -> str:
-        """Which part of the test videos is scored, for people; empty for all of them."""
+        """Which part of the test videos is scored, in words; empty for all of them."""
         used, released = len(self.test_videos), len(self.store.split(self.split, "test"))
         return "" if used == released else f"{used} of {released} test videos"
 

@@ -23,7 +23,7 @@ class FileDataModule(LightningDataModule, ABC):
         split: Number of the official split.
         batch_size: Training items per step and process.
         eval_batch_size: Items per step and process in validation, test and predict.
-        num_workers: Processes that load data, beside each process that computes; 0 for none.
+        num_workers: Processes that load data for each computing process; 0 for none.
         seed: Seed of the order and the augmentation of training items.
         validation_fraction: Share of the training set to hold out for validation.
 
@@ -34,8 +34,8 @@ class FileDataModule(LightningDataModule, ABC):
     dataset: ClassVar[str]
     """Name of the data set, as files and `anticipate prepare` call it."""
     title: ClassVar[str]
-    """Name of the data set for people."""
-    release: ClassVar[str] = "a release of one's own"
+    """Name of the data set in texts."""
+    release: ClassVar[str] = "a release"
     """What `anticipate prepare` reads, for its help."""
     prepare_options: ClassVar[str] = " --source DIR"
     """What `anticipate prepare DATASET` needs besides the output."""
@@ -102,7 +102,7 @@ class FileDataModule(LightningDataModule, ABC):
     @property
     @abstractmethod
     def scored_part(self) -> str:
-        """Which part of the test data is scored, for people; empty for all of it."""
+        """Which part of the test data is scored, in words; empty for all of it."""
 
     @property
     def feature_dim(self) -> int:

@@ -50,7 +50,7 @@ class ShortTermDataModule(FileDataModule):
         evaluate_on: Part that is scored, or predicted; `test` has no labels.
         batch_size: Training items per step and process.
         eval_batch_size: Items per step and process in validation, test and predict.
-        num_workers: Processes that load data, beside each process that computes; 0 for none.
+        num_workers: Processes that load data for each computing process; 0 for none.
         seed: Seed of the order and the drift of training items.
         validation_fraction: Share of the training videos to hold out for validation; 0 for none.
         drop_last: Whether the training items of an epoch that do not fill a batch are left out.
@@ -156,7 +156,7 @@ class ShortTermDataModule(FileDataModule):
 
     @property
     def scored_part(self) -> str:
-        """Which part of the segments is scored, for people; empty for all of them."""
+        """Which part of the segments is scored, in words; empty for all of them."""
         rows, released = self.limit_test_rows, len(self.test_segments)
         return f"{rows} of {released} segments" if rows and rows < released else ""
 

@@ -1,8 +1,8 @@
 """The data file: one HDF5 file per prepared release, and `DataFile`, which opens it.
 
-CONTRIBUTING.md tabulates the layouts. Every array is contiguous and uncompressed, so that a reader
-maps the file into memory and touches only the rows it needs; HDF5 itself is asked for names,
-attributes and offsets.
+`anticipate/datasets/README.md` tabulates the layouts. Every array is contiguous and uncompressed,
+so that a reader maps the file into memory and touches only the rows it needs; HDF5 itself is asked
+for names, attributes and offsets.
 """
 
 import hashlib
@@ -134,7 +134,7 @@ class DataFile:
         return digest.hexdigest()
 
     def _division(self) -> object:
-        """Return what the splits consist of, in a form whose `repr` tells it all."""
+        """Return what the splits consist of, in a form with a complete `repr`."""
         raise NotImplementedError
 
     @property
@@ -207,7 +207,7 @@ class DataFile:
         with self.path.open("rb") as raw:
             memory = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
         if CAN_ADVISE:
-            memory.madvise(mmap.MADV_RANDOM)  # read-ahead would fetch frames nobody asked for
+            memory.madvise(mmap.MADV_RANDOM)  # read-ahead would fetch frames that are not needed
         return _Handle(os.getpid(), file, memory)
 
     def _attribute(self, name: str) -> Any:

@@ -1,6 +1,6 @@
 """The data file of a dense data set: `DenseStore` reads it, `DenseWriter` makes it.
 
-CONTRIBUTING.md tabulates the layout.
+`anticipate/datasets/README.md` tabulates the layout.
 """
 
 import hashlib

@@ -46,7 +46,7 @@ class PartialFile:
     """
 
     last_attribute: ClassVar[str]
-    """Attribute of a video that is written after all else, so that who has it is complete."""
+    """Attribute of a video that is written after all else, so that a video with it is complete."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class PartialFile:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             return
-        with contextlib.suppress(OSError, RuntimeError):  # the first error is the one to tell
+        with contextlib.suppress(OSError, RuntimeError):  # the first error is the one to report
             if kind is KeyboardInterrupt:
                 with _uninterrupted():
                     self._suspend()
@@ -123,11 +123,12 @@ class PartialFile:
         except BlockingIOError as error:
             raise DataError(f"{self.partial}: another process is writing this file") from error
         except OSError:
-            notice(f"{self.partial}: damaged, so preparing starts over")
+            notice(f"{self.partial}: damaged; starting from the beginning")
             return None
         if file.attrs.get("recipe") != self._recipe or not file.attrs.get("closed"):
             notice(
-                f"{self.partial}: of another source, setting or a crash, so preparing starts over"
+                f"{self.partial}: from another source, other settings or a crash; "
+                "starting from the beginning"
             )
             file.close()
             return None

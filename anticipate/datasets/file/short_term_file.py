@@ -1,6 +1,6 @@
 """The data file of a short-term data set: `ShortTermStore` reads it, `ShortTermWriter` makes it.
 
-CONTRIBUTING.md tabulates the layout.
+`anticipate/datasets/README.md` tabulates the layout.
 """
 
 from collections.abc import Iterable, Mapping
@@ -176,7 +176,7 @@ class ShortTermStore(DataFile):
         return int(self._video(video_id).attrs["num_frames"])
 
     def participant(self, video_id: str) -> str:
-        """Return who recorded a video; empty where the release does not tell."""
+        """Return who recorded a video; empty where the release does not state it."""
         return str(self._video(video_id).attrs["participant"])
 
     def features_at(

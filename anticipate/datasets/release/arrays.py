@@ -18,7 +18,7 @@ _BLOCK_BYTES = 1 << 25  # one block per worker is in memory
 
 
 class ArrayFile(NamedTuple):
-    """What the header of a feature file tells."""
+    """What the header of a feature file says."""
 
     path: Path
     num_frames: int
@@ -60,7 +60,7 @@ def array_files(
             else f"{next(iter(paths.values()))} has as many frames as channels, as all others have"
         )
         raise DataError(
-            f"{why}: say which layout arrays have that do not show it, with --layout "
+            f"{why}: the layout of square arrays is unknown; give it with --layout "
             f"{' or '.join(LAYOUTS)}"
         )
     square = next(iter(shown), False) if layout is None else layout == "frames-first"
@@ -95,7 +95,7 @@ def _checked(path: Path, feature_dim: int) -> np.memmap:
     if array.dtype.kind != "f":
         raise DataError(
             f"{path}: found numbers of type {array.dtype}, expected floating point numbers; "
-            "save the array anew with .astype('float32')"
+            "save the array again with .astype('float32')"
         )
     return array
 

@@ -148,7 +148,7 @@ def stand_ins(
 
 
 class FrameFeatures:
-    """Source of features in LMDBs; those of several streams stand side by side in a row.
+    """Source of features in LMDBs; those of several streams are concatenated.
 
     Args:
         streams: The databases, in the order of their columns.

@@ -261,9 +261,14 @@ def tell_mended(
         notice(f"{folder}: {num_missing} videos without features are left out")
     if num_turned:
         notes["feature_files_turned"] = num_turned
-        notice(f"{folder}: {num_turned} files are frames x features, not features x frames; turned")
+        notice(
+            f"{folder}: {num_turned} files are frames x features, not features x frames; transposed"
+        )
     if cuts:
         notes["videos_cut"] = len(cuts)
         notes["most_frames_cut"] = max(cuts)
-        notice(f"{folder}: {len(cuts)} videos with up to {max(cuts)} frames more of one kind; cut")
+        notice(
+            f"{folder}: in {len(cuts)} videos labels and features differ by up to {max(cuts)} "
+            "frames; the longer ones are cut"
+        )
     return notes

@@ -51,7 +51,7 @@ def add_short_term_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="LMDB_DIR",
         help="LMDB, or folder with one per stream, of --feature-dim (default: 1024, obj 352); "
-        "given several times, the features of a frame stand side by side in that order",
+        "given several times, the features of a frame are concatenated in that order",
     )
     features.add_argument(
         "--synthesize-features",
@@ -105,10 +105,10 @@ def folder(text: str) -> Path:
 
 
 def positive(text: str) -> int:
-    """Read a whole number from 1 on."""
+    """Read an integer of at least 1."""
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text}")
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, not {text}")
     return value
 
 

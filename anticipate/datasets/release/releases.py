@@ -44,7 +44,7 @@ class DenseRelease(NamedTuple):
         return self._replace(videos=videos, splits=splits)
 
     def mended(self, videos: tuple[LabelledVideo, ...], notes: Mapping[str, Any]) -> "DenseRelease":
-        """Return the release with the same videos, some of them cut, and notes that say so."""
+        """Return the release with the same videos, some of them cut, and notes about that."""
         return self._replace(videos=videos, notes={**self.notes, **notes})
 
 
@@ -95,7 +95,7 @@ class RecordedVideo(NamedTuple):
     num_frames: int
     """Its last frame, counted from 1 at the annotation rate."""
     participant: str
-    """Who recorded it; empty where the release does not tell."""
+    """Who recorded it; empty where the release does not state it."""
 
 
 class ShortTermRelease(NamedTuple):
@@ -131,7 +131,7 @@ def segments_by_video(
 
 
 def _check_one_meaning(segments: SegmentTable) -> None:
-    """See that an id names one segment, in whatever splits it is.
+    """Check that an id names one segment in all splits.
 
     Raises:
         DataError: Two different segments have one id.

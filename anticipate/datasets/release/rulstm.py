@@ -118,7 +118,7 @@ def name_classes(
     Args:
         actions: Name of each action: verb, separator, noun.
         pairs: Verb and noun of each action.
-        separator: What stands between verb and noun.
+        separator: Text between verb and noun.
         num_verbs: Size of the verb label space.
         num_nouns: Size of the noun label space.
     """
@@ -163,13 +163,13 @@ def match_frames(
     """Find which frames of the databases become the stored rows of each video.
 
     Args:
-        release: Annotation, with lengths of videos as the segments tell them.
+        release: Annotation, with lengths of videos taken from the segments.
         streams: The databases.
         stored_fps: Rows per second.
         native_fps: Frames per second of each video that the databases count; None for 30.
 
     Returns:
-        The release with lengths of videos as the databases tell them, and the features.
+        The release with lengths of videos taken from the databases, and the features.
 
     Raises:
         DataError: A video has no frames, or a segment starts more than a second after its last.
@@ -259,13 +259,13 @@ def _images(num_rows: int, stored_fps: Fraction, rate: Fraction) -> Int[np.ndarr
 def _count_missing(
     rows: Sequence[tuple[Int[np.ndarray, "..."], Int[np.ndarray, "..."]]],
 ) -> dict[str, int]:
-    """Tell how many rows another frame stands in for, and how many are zeros."""
+    """Count the rows that another frame replaces, and those that are zeros; report them."""
     zeros = sum(int((found == NONE).sum()) for _, found in rows)
     missing = sum(int((found != wanted).sum()) for wanted, found in rows)
     if missing:
         total = sum(len(wanted) for wanted, _ in rows)
         notice(
-            f"{missing:,} of {total:,} frames are missing: the nearest of the {REACH} frames "
-            f"before stands in, {zeros:,} have none and are zeros"
+            f"{missing:,} of {total:,} frames are missing: {missing - zeros:,} are replaced by the "
+            f"nearest of the {REACH} frames before, {zeros:,} by zeros"
         )
     return {"num_missing_frames": missing, "num_zero_frames": zeros}

@@ -10,7 +10,7 @@ over frames and s = SEGMENT_SHARE. A random isometry carries the latent point to
 Because distances survive the isometry, the width does not change how hard the features are.
 
 Everything random is drawn from a generator seeded by (seed, name), so a video has the same features
-whatever else is prepared, in whatever order and by however many workers.
+whatever else is prepared, in any order and by any number of workers.
 """
 
 import argparse

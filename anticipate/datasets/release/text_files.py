@@ -104,7 +104,7 @@ def whole_number(text: str, where: str) -> int:
         DataError: It is no such number, or larger than any frame or class can be.
     """
     if not (text.isascii() and text.isdigit()):
-        raise DataError(f"{where}: expected a whole number, found '{text}'")
+        raise DataError(f"{where}: expected an integer, found '{text}'")
     if len(text.lstrip("0")) > MOST_DIGITS or int(text) > LARGEST:
         raise DataError(f"{where}: found {text}, expected a number of at most {LARGEST:,}")
     return int(text)
@@ -119,9 +119,7 @@ def check_unique(names: Sequence[str], path: Path, first_line: int = 1) -> None:
     seen: dict[str, int] = {}
     for line, name in enumerate(names, start=first_line):
         if name in seen:
-            raise DataError(
-                f"{path}:{line}: '{name}' stands already on line {seen[name]}; drop one"
-            )
+            raise DataError(f"{path}:{line}: '{name}' is already on line {seen[name]}; remove one")
         seen[name] = line
 
 

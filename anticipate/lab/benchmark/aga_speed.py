@@ -1,4 +1,4 @@
-"""AGA at full size beside the same network that encodes its whole queue anew at every step."""
+"""AGA at full size, compared with encoding its whole queue anew at every step."""
 
 from collections.abc import Callable
 

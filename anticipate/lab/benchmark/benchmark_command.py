@@ -12,7 +12,7 @@ BENCHMARKS = {
     "block": "one denoising step: against its own matrix products, growth with samples and experts",
     "sample": "25 futures of one video: time by solver and number of steps",
     "train": "one training step: against the reference scan, growth with length",
-    "aga": "AGA: against encoding its whole queue anew at every step",
+    "aga": "AGA: against encoding its whole queue again at every step",
     "data": "one training item: bytes and time against loading a whole .npy file",
     "metrics": "the scores of one split: against a loop over frames",
 }

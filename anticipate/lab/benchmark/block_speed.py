@@ -1,4 +1,4 @@
-"""One denoising step of MixANT beside its own matrix products and beside the reference scan."""
+"""One denoising step of MixANT, compared with its matrix products and the reference scan."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

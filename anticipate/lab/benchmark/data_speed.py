@@ -1,4 +1,4 @@
-"""One training item of Breakfast's size beside loading the whole `.npy` file and slicing it."""
+"""One training item of Breakfast's size, compared with loading and slicing a whole `.npy` file."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Scores of one Breakfast-like split beside loops over samples and frames."""
+"""Scores of one Breakfast-like split, compared with loops over samples and frames."""
 
 from collections.abc import Sequence
 from functools import partial

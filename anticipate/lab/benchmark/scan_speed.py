@@ -1,4 +1,4 @@
-"""The selective scan beside a fused C loop, the reference backend and other packages' scans."""
+"""The selective scan, a fused C loop, the reference backend and the scans of other packages."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -56,7 +56,7 @@ Scores = Float64[np.ndarray, "seeds measures settings"]
 
 
 class Comparison(NamedTuple):
-    """One solver beside the protocol."""
+    """One solver, compared with that of the protocol."""
 
     solver: Solver
     scores: Float64[np.ndarray, " measures"]

@@ -1,4 +1,4 @@
-"""One training step of MixANT beside the same model on slower scans, and its growth."""
+"""One training step of MixANT, compared with the same model on slower scans, and its growth."""
 
 from collections.abc import Callable, Sequence
 

@@ -54,7 +54,7 @@ def load_aga(
     """
     (model, module), caveat = load_marked(ckpt, data, settings, allow_foreign)
     if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
-        raise ConfigError(f"{ckpt} holds no AGA, and nothing else can be explained this way")
+        raise ConfigError(f"{ckpt} has no AGA network, which this analysis needs")
     assert isinstance(module, ShortTermDataModule)
     return AGARun(model.network.requires_grad_(requires_grad=False), module, caveat)
 

@@ -112,7 +112,7 @@ def _ranking(
 
 
 NUM_SHOWN = 4
-"""Most changed steps whose rankings the picture shows, beside the last step's."""
+"""Most changed steps whose rankings the picture shows, besides the last step's."""
 CLIPS_AT_ONCE = 64
 
 
@@ -178,7 +178,7 @@ def _targets(batch: ShortTermBatch, target: str | None, vocabulary: tuple[str, .
         return torch.full_like(batch.targets, action_ids([target], vocabulary)[0])
     for clip, action in zip(batch.segment_ids, batch.targets.tolist(), strict=True):
         if action < 0:
-            raise ConfigError(f"what follows clip '{clip}' is withheld: name a --target")
+            raise ConfigError(f"the action after clip '{clip}' is withheld: give a --target")
     return batch.targets
 
 

@@ -1,4 +1,4 @@
-"""`anticipate explain experts`: which experts a model chooses, and whether activities tell.
+"""`anticipate explain experts`: experts that a model chooses, and whether activities differ.
 
 Written into the output folder: `usage*.png` (share of the choices by block, MixANT Fig. 5),
 `selections*.png` (t-SNE of the selection matrices coloured by activity, Fig. 6), both as SVG too;

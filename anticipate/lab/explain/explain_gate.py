@@ -41,7 +41,7 @@ class GateCourse(NamedTuple):
 
 
 class Span(NamedTuple):
-    """An action that goes on while the gate is looked at."""
+    """An action during the time that the gate is shown for."""
 
     action: int
     start: float
@@ -134,7 +134,7 @@ class Clip(NamedTuple):
     frames: Int[np.ndarray, " steps"]
     """Frame numbers that are read, counted from 1 at the annotation rate."""
     times: Float[np.ndarray, " steps"]
-    """Seconds of the video asked for; below 0 before it, where its oldest frame stands in."""
+    """Seconds of the video asked for; below 0 before it, where its oldest frame is used."""
 
 
 def main(argv: list[str]) -> None:

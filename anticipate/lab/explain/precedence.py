@@ -215,7 +215,7 @@ def write_matrix(folder: Path, found: Precedence) -> None:
 
 
 def draw_matrix(folder: Path, found: Precedence, note: str) -> None:
-    """Draw attention beside the training part, for the actions most frequent there."""
+    """Draw attention and the counts of the training part, for the actions most frequent there."""
     frequent = np.argsort(-found.counts.sum(axis=1), kind="stable")[:NUM_DRAWN]
     shown = np.ix_(frequent, frequent)
     panels = {
@@ -236,7 +236,7 @@ def write_actions(path: Path, found: Precedence) -> None:
 
 
 def correlations(found: Precedence) -> dict[str, float | int]:
-    """Return how attention and training rank pairs of actions alike (Spearman)."""
+    """Return the rank correlation of attention and training over pairs of actions (Spearman)."""
     by_action = row_correlations(found.attention, found.counts, only_seen=False)
     known = by_action[np.isfinite(by_action)]
     return {

@@ -1,4 +1,4 @@
-"""What analyses share: run and output folder as options, JSON and CSV beside the pictures."""
+"""What analyses share: run and output folder as options, JSON and CSV next to the pictures."""
 
 import csv
 import json

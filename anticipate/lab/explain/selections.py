@@ -1,4 +1,4 @@
-"""Which experts a MixANT chooses for which video, and what the choices tell about its activity."""
+"""Which experts a MixANT chooses for which video, and what they reveal about its activity."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -27,7 +27,7 @@ def summary(found: Series | None, decimals: int) -> str:
 
 
 def extent(runs: Sequence[Run]) -> str:
-    """Write on how many splits and seeds runs stand."""
+    """Write how many splits and seeds runs have."""
     counts = (len({run.key[part] for run in runs}) for part in (0, 1))
     texts = (
         f"{count} {word}{'s' if count > 1 else ''}"
@@ -37,7 +37,7 @@ def extent(runs: Sequence[Run]) -> str:
 
 
 def column(path: str) -> Column:
-    """Return the heading of a score: its observation ratio or subset stands above."""
+    """Return the heading of a score: its observation ratio or subset is above."""
     first, *rest = path.replace("_", " ").split("/")
     if is_ratio(first):
         return Column(f"obs {first}", rest[-1])
@@ -45,7 +45,7 @@ def column(path: str) -> Column:
 
 
 def main_column(path: str) -> Column:
-    """Return the heading of a score that stands alone."""
+    """Return the heading of a single score."""
     first, *rest = path.split("/")
     if is_ratio(first):
         return Column(f"obs {first}, horizon {rest[1]}", DENSE_MEASURES[rest[0]].title)
@@ -53,7 +53,7 @@ def main_column(path: str) -> Column:
 
 
 def panel_label(path: str) -> str:
-    """Return what the axis of a figure says about a score."""
+    """Return the label of a score on the axis of a figure."""
     first, *rest = path.split("/")
     if path in COST_LABELS:
         return COST_LABELS[path]

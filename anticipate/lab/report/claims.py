@@ -2,7 +2,7 @@
 
 A claim is a set of comparisons "this setting scores higher than that one". It holds when all that
 matter are clear of the noise, fails when one is clearly the other way round, and is not decidable
-otherwise. With one run per setting nothing is known of the noise, so only the direction is told.
+otherwise. With one run per setting the noise is unknown, so only the direction is reported.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no network: inline style, pictures beside it."""
+"""The report as one HTML page that needs no network: inline style, pictures next to it."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -24,7 +24,7 @@ CRITERION = (
     "A claim holds (yes) when the difference of means is clear of the 95 % interval of the noise, "
     "fails (no) when it is clear of it the other way round, and is not decidable in between. The "
     "noise is what splits and settings leave unexplained. With one run per setting it is unknown: "
-    "then only the direction is told, and chance may have made it."
+    "then only the direction is reported, and it may be due to chance."
 )
 
 

@@ -17,7 +17,7 @@ class ReportFigure(ABC):
     title: ClassVar[str]
     """Heading above the figures."""
     source: ClassVar[str] = ""
-    """Where a paper shows the like."""
+    """Where a paper has such a figure."""
 
     @abstractmethod
     def draw(self, group: Group) -> Mapping[str, Figure]:

@@ -1,4 +1,4 @@
-"""Runs that may stand in one table: of one folder, kind and data set, with features of one kind."""
+"""Runs that may be in one table: of one folder, kind and data set, with features of one kind."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Run folders: what the finished ones hold, and why others cannot be reported.
 
-A run lives in `<run_dir>/<run_name>/split_<k>/seed_<n>`. A folder with `same_as.json` stands for
+A run lives in `<run_dir>/<run_name>/split_<k>/seed_<n>`. A folder with `same_as.json` represents
 another run, which had equal settings but for its name: `{"same_as": "<folder below run_dir>"}`.
 """
 
@@ -134,7 +134,7 @@ def _read(folder: Path) -> Run:
     if not configs:
         raise _UnusableError(f"no {CONFIG}: half-deleted or never started; remove the folder")
     if not (folder / METRICS).is_file():
-        raise _UnusableError(f"no {METRICS}: not finished: go on with --ckpt_path last")
+        raise _UnusableError(f"no {METRICS}: not finished: continue with --ckpt_path last")
     name = _run_name(configs[0])
     depth = len(Path(name).parts) + 1
     root = folder.parents[depth] if len(folder.parents) > depth else folder.parent
@@ -159,7 +159,7 @@ def _target(folder: Path) -> tuple[Path, Path]:
     content = _read_json(folder / SAME_AS)
     target = content.get("same_as")
     for root in folder.parents:
-        # a run named study/point may stand for the run point: below the study that is itself
+        # a run named study/point may represent the run point: below the study that is itself
         if isinstance(target, str) and root / target != folder and (root / target).is_dir():
             return root, root / target
     raise _UnusableError(f"{SAME_AS} names '{target}', which no folder above it holds")

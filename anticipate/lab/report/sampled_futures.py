@@ -1,4 +1,4 @@
-"""Timelines of MixANT beside MANTA for the same videos (MixANT Fig. 11 to 13)."""
+"""Timelines of MixANT and MANTA for the same videos (MixANT Fig. 11 to 13)."""
 
 from collections.abc import Mapping
 

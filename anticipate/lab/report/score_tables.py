@@ -1,4 +1,4 @@
-"""Tables of scores in the papers' layout: methods down, beside published ones."""
+"""Tables of scores in the papers' layout: a row per method, with published ones."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class _Layout(NamedTuple):
 def score_tables(group: Group) -> list[Grid]:
     """Compare the methods of a group by every score of its protocol.
 
-    Published rows stand below those of runs on real features, never below synthetic ones.
+    Published rows come below those of runs on real features, never below synthetic ones.
     """
     runs = _compared(group)
     rows = [_row(name, [run.values for run in some], some) for name, some in runs.items()]
@@ -71,7 +71,7 @@ def _compared(group: Group) -> dict[str, list[Run]]:
 
 
 def _baseline_rows(runs: dict[str, list[Run]]) -> list[_Row]:
-    """Return the baselines that were scored beside the first method, whose decoding they use."""
+    """Return the baselines scored with the first method, whose predicted labels they continue."""
     first = next(iter(runs.values()))
     names = list(first[0].metrics["scores"])[1:]
     rows = []

@@ -24,7 +24,7 @@ from anticipate.lab.studies import Study, studies
 
 SYNTHETIC = (
     "Synthetic features: made from the labels, so these numbers say how the methods and settings "
-    "compare, and nothing about real video. They never stand in one table with real ones."
+    "compare, and nothing about real video. They are never in one table with real ones."
 )
 CAVEAT = (
     "Checkpoints of other data than those they are scored on, or of unknown data: the model may "
@@ -168,7 +168,7 @@ class ReportWriter:
 
 
 LEDE = (
-    "What finished runs say: scores beside published ones, the studies of the papers with their "
+    "Results of finished runs: scores next to published ones, the studies of the papers with their "
     "claims, costs, and sampled futures."
 )
 NO_CLAIM = "The papers print no claim about this setting."

@@ -19,7 +19,7 @@ COLOURS: dict[State, str] = {
     "stopped": "yellow",
     "finished": "green",
 }
-"""Colour of each state, in the order of the table: what goes on stands on top."""
+"""Colour of each state, in the order of the table: running ones on top."""
 
 
 class Board:
@@ -51,7 +51,7 @@ class Board:
             self._live.__exit__(kind, error, trace)
 
     def show(self) -> None:
-        """Show how things stand."""
+        """Show the states."""
         if self._live:
             self._live.update(task_table(self._tasks), refresh=True)
             return

@@ -72,7 +72,7 @@ def shared_results(folder: Path, settings: Settings, run_dir: Path) -> Path | No
 
 def _check_settings(folder: Path, settings: Settings) -> None:
     config = folder / CONFIG
-    again = f"remove {folder} to train it anew"
+    again = f"remove {folder} to train it again"
     if not config.is_file():
         raise RunExistsError(f"{folder} holds a run without its config.yaml: {again}")
     try:

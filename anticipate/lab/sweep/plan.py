@@ -84,7 +84,7 @@ class Run(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A run, and what there is to do about it."""
+    """A run, and what is to be done with it."""
 
     run: Run
     step: Step

@@ -69,7 +69,7 @@ def sweep(options: argparse.Namespace) -> None:
 
 
 def work(launcher: Launcher, tasks: list[Task]) -> None:
-    """Have all tasks worked on, and show how they go on.
+    """Run all tasks, and show their progress.
 
     Args:
         launcher: Where.
@@ -88,7 +88,7 @@ def work(launcher: Launcher, tasks: list[Task]) -> None:
                 board.show()
                 time.sleep(INTERVAL)
         except KeyboardInterrupt:
-            notice(f"{launcher.stop()}; to go on: the same command")
+            notice(f"{launcher.stop()}; to continue: the same command")
             raise
 
 

@@ -115,7 +115,7 @@ class SlurmLauncher:
     def stop(self) -> str:
         """Leave the jobs in the queue."""
         jobs = " ".join(job for job, task in self._jobs.items() if task.open)
-        return f"the cluster goes on with its jobs (to stop them: scancel {jobs})"
+        return f"the cluster continues with its jobs (to stop them: scancel {jobs})"
 
     def _submit(self, tasks: list[Task], nodes: int, processes: int) -> None:
         from submitit import SlurmExecutor  # here: the extra `cluster` brings it
@@ -126,9 +126,7 @@ class SlurmLauncher:
             executor.update_parameters(**self._parameters, nodes=nodes, ntasks_per_node=processes)
             jobs = executor.map_array(run_in_job, [task.run for task in tasks])
         except (ValueError, FailedJobError, subprocess.CalledProcessError) as error:
-            raise ConfigError(
-                f"SLURM takes no such jobs: {' '.join(str(error).split())}"
-            ) from error
+            raise ConfigError(f"SLURM refused the jobs: {' '.join(str(error).split())}") from error
         for job, task in zip(jobs, tasks, strict=True):
             self._jobs[job.job_id] = task
             task.begin("queued")

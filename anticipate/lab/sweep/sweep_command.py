@@ -25,9 +25,9 @@ def main(argv: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="anticipate sweep",
-        description="Train and test experiments: files x splits x seeds. Finished runs are left "
-        "alone, interrupted ones go on after their last epoch, runs of equal settings are trained "
-        "once. At the end: mean and spread of the main scores of each experiment.",
+        description="Train and test experiments: files x splits x seeds. Finished runs are "
+        "skipped, interrupted ones continue after their last epoch, runs of equal settings are "
+        "trained once. At the end: mean and spread of the main scores of each experiment.",
     )
     add = parser.add_argument
     add("paths", nargs="+", type=Path, metavar="PATH", help="experiment (*.yaml) or folder of them")
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="options of sbatch, as partition=gpu time=600 (minutes) cpus_per_task=8",
     )
-    add("--dry-run", action="store_true", help="show what there is to do, and do nothing")
+    add("--dry-run", action="store_true", help="show what would be run, and run nothing")
     add("--json", action="store_true", help="write runs and scores as JSON to stdout")
     return parser
 

@@ -26,7 +26,7 @@ class Summary(NamedTuple):
 
 
 def read_scores(folder: Path) -> Scores:
-    """Return the main scores of a finished run: of the model, not of the baselines beside it.
+    """Return the main scores of a finished run: of the model, not of the baselines.
 
     Raises:
         DataError: `metrics.json` is missing or not what a test writes.
@@ -36,7 +36,7 @@ def read_scores(folder: Path) -> Scores:
         return main_scores(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise DataError(
-            f"{path} does not hold the scores of a test ({error}): write it anew with "
+            f"{path} does not hold the scores of a test ({error}): write it again with "
             "anticipate test --ckpt_path last"
         ) from error
 
@@ -73,7 +73,7 @@ def _mean(scores: Mapping[str, Any], measure: str) -> float:
 
 
 def plan_table(planned: Sequence[Planned]) -> Table:
-    """Return the table of a dry run: what there is to do about each run."""
+    """Return the table of a dry run: what would be done with each run."""
     table = Table("run", "to do")
     for run, step, same_as in planned:
         what = f"same as {same_as.relative_to(run.run_dir)}" if same_as else step

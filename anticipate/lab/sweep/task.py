@@ -18,7 +18,7 @@ State = Literal["waiting", "queued", "running", "elsewhere", "finished", "failed
 OPEN: tuple[State, ...] = ("waiting", "queued", "running", "elsewhere")
 
 _EPOCH = re.compile(rb"^epoch (\d+/\d+)", re.MULTILINE)
-_TAIL = 1 << 14  # bytes; the last epoch's line stands before at most a table of results
+_TAIL = 1 << 14  # bytes; only a table of results follows the last epoch's line
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Task:
 
     @property
     def log(self) -> Path:
-        """What the run says."""
+        """Status of the run."""
         return self.run.folder / LOG
 
     @property
@@ -57,7 +57,7 @@ class Task:
         self.state = state
 
     def end(self) -> None:
-        """Note that nobody works on the run any more: it is finished if it was tested."""
+        """Note that no process works on the run any more: it is finished if it was tested."""
         self.seconds = self.elapsed
         try:
             self.scores = read_scores(self.run.folder)
@@ -66,7 +66,7 @@ class Task:
             self.state = "failed"
 
     def epoch(self) -> str:
-        """Return the last epoch that the log tells, as `3/50`; empty before the first."""
+        """Return the last epoch that the log has, as `3/50`; empty before the first."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))

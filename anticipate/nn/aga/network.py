@@ -219,7 +219,7 @@ class AGA(nn.Module):
                 state = self._remember(frames.at(now), answer, prediction, certain, state)
 
     def _answer(self, frame: Frame, state: AGAState) -> Answer:
-        """Return what a step says; without a memory it is the frame that stands for history."""
+        """Return what a step predicts; without a memory the frame replaces the history."""
         keys, values = state.keys, state.values
         if values.shape[2] == 0:
             fused = self.history_norm(frame.encoded)

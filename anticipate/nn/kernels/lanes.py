@@ -270,7 +270,7 @@ inline = njit(forceinline=True)
 @inline
 @no_type_check
 def exp2(x: Vector) -> Vector:
-    """Return 2**x to 2e-7; from 2**-126, which stands for zero, to infinity."""
+    """Return 2**x to 2e-7; from 2**-126, which represents zero, to infinity."""
     x = at_most(at_least(x, _LOWEST), _HIGHEST)
     rounded = x + _ROUNDING
     r = x - (rounded - _ROUNDING)

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class Header(NamedTuple):
-    """What stands before a kernel's arguments."""
+    """What precedes a kernel's arguments."""
 
     entered: int
     """Threads that have entered."""
@@ -50,7 +50,7 @@ class Header(NamedTuple):
 
 
 ARGUMENTS = len(Header._fields) * INTEGER
-"""Where in the shared memory a kernel's arguments stand."""
+"""Where in the shared memory a kernel's arguments are."""
 _TAKEN, _PARTS, _ITEMS, _SCRATCH, _SCRATCH_SIZE = range(INTEGER, ARGUMENTS, INTEGER)
 
 
@@ -115,7 +115,7 @@ def take(team: int) -> tuple[int, int]:
 @inline
 @no_type_check
 def own_scratch(team: int) -> int:
-    """Return where the scratch arguments of this thread stand; once per thread and launch."""
+    """Return where the scratch arguments of this thread are; once per thread and launch."""
     return _fetch(team + _SCRATCH) + _count(team) * _fetch(team + _SCRATCH_SIZE)
 
 

@@ -159,7 +159,7 @@ def _tell_fallback(name: str, reason: str) -> None:
 
 @cache
 def _best(device: str, dtype: torch.dtype) -> str:
-    """Choose by device and dtype; cached, so that each choice is told once."""
+    """Choose by device and dtype; cached, so that each choice is reported once."""
     able = [
         name
         for name, one in known_backends().items()

@@ -177,7 +177,7 @@ def numbers(call: Call, x: Strided, b: int, first: int, steps: int, spare: int) 
 @inline
 @no_type_check
 def _state(place: Place, n: int) -> int:
-    """Return where a state stands in memory that is (group, vector, STATES)."""
+    """Return where a state is in memory that is (group, vector, STATES)."""
     return ((n // STATES * place.vectors + place.v) * STATES + n % STATES) * LANES
 
 

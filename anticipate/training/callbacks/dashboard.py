@@ -83,7 +83,7 @@ class Dashboard(Callback):
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Value]:
-    """Return the settings of a run by their paths; a class stands for itself.
+    """Return the settings of a run by their paths; of a class its path.
 
     >>> network = {"class_path": "anticipate.nn.MixANT", "init_args": {"num_experts": 5}}
     >>> settings({"run_name": "experts/5", "model": {"init_args": {"denoiser": network}}})

@@ -1,9 +1,9 @@
-"""What a test leaves behind: the papers' table beside the baselines, and `metrics.json`.
+"""Results of a dense test: the papers' table with the baselines, and `metrics.json`.
 
-Each baseline stands there twice: continuing the annotated observation, which no model has, and
-continuing the observation as the tested model itself decodes it (majority of its samples). The
-majority of a model's samples stands there too: one future, as that of last-label, while Mean MoC
-counts every sample.
+Each baseline has two rows: after the ground truth of the observed part, which no model knows, and
+after the labels that the tested model predicts for it (majority of its samples). The majority of a
+model's samples has a row too: it is one future, as that of last-label, while Mean MoC counts every
+sample.
 """
 
 from typing import Any
@@ -29,11 +29,12 @@ from anticipate.types import DenseBatch, DenseForecast
 __all__ = ["DenseResults"]
 
 
-OBSERVATIONS = ("decoded", "ground truth")
+OBSERVATIONS = ("predicted labels", "ground truth")
+"""What baselines continue: labels of the observed part, by the model or by the annotation."""
 
 
 class DenseResults(Callback):
-    """Scores the baselines beside the model, prints both, and writes `metrics.json`.
+    """Scores the model and the baselines, prints both, and writes `metrics.json`.
 
     Args:
         baselines: Whether to score last-label and tri-gram too.
@@ -73,18 +74,18 @@ class DenseResults(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Score the majority of the samples, and let the baselines continue its observation."""
+        """Score the majority of the samples, and the baselines after its labels."""
         if not isinstance(pl_module, DenseAnticipator):
             return
         forecast: DenseForecast = outputs["forecast"]
         for row, ratio in enumerate(batch.obs_ratios):
             frames = slice(int(batch.num_frames[row]))
             targets = batch.frame_targets[row, frames]
-            decoded = majority(forecast.preds[:, row, frames])
+            predicted = majority(forecast.preds[:, row, frames])
             if len(forecast.preds) > 1:
                 metric = self._scores[_majority_name(pl_module)][ratio]
-                metric.update(decoded.unsqueeze(0).to(targets.device), targets)
-            self._continue(batch, row, decoded, len(forecast.preds), pl_module.pred_ratios[-1])
+                metric.update(predicted.unsqueeze(0).to(targets.device), targets)
+            self._continue(batch, row, predicted, len(forecast.preds), pl_module.pred_ratios[-1])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
@@ -101,14 +102,15 @@ class DenseResults(Callback):
         self,
         batch: DenseBatch,
         row: int,
-        decoded: Int[Tensor, " frames"],
+        predicted: Int[Tensor, " frames"],
         num_samples: int,
         horizon: float,
     ) -> None:
         ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
         past, end = evaluation_window(num_frames, ratio, horizon)
         targets = batch.frame_targets[row, :num_frames]
-        observations = {"decoded": decoded[:past], "ground truth": targets[:past]}
+        pasts = (predicted[:past], targets[:past])
+        observations = dict(zip(OBSERVATIONS, pasts, strict=True))
         for name, model in self._models.items():
             for observation, labels in observations.items():
                 preds = model.forecast(

@@ -29,7 +29,7 @@ def data_of(trainer: pl.Trainer) -> DenseDataModule:
     if not isinstance(data, DenseDataModule):
         raise ConfigError(
             f"figures need the names of classes, but the trainer's data is {type(data).__name__}: "
-            "give it a data module of anticipate.data, or leave the figures out"
+            "give it a data module of anticipate.datasets, or leave the figures out"
         )
     return data
 

@@ -17,7 +17,7 @@ __all__ = ["Efficiency"]
 class Efficiency(Callback):
     """Measures the tests of a model, for `metrics.json`; each process measures itself.
 
-    It has to stand before callbacks that work at the end of a test batch, whose time would count.
+    It has to come before callbacks that work at the end of a test batch, whose time would count.
     """
 
     def __init__(self) -> None:

@@ -76,7 +76,7 @@ class ExpertUsage(Callback):
         add_figure(trainer, "router/usage_test", figure)
 
     def _usage(self, trainer: pl.Trainer) -> Float[np.ndarray, "blocks routers experts"] | None:
-        """Return the shares of all processes on the first one, and start to count anew."""
+        """Return the shares of all processes on the first one, and restart the counts."""
         counts, self._counts = self._counts, None
         counting = torch.tensor(float(counts is not None), device=trainer.strategy.root_device)
         everyone: Any = trainer.strategy.reduce(counting, reduce_op="mean")

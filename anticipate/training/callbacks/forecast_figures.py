@@ -37,7 +37,7 @@ class ForecastFigures(Callback):
 
     While training, TensorBoard gets videos that are held out for validation or, when there are
     none, training videos; never test videos. A test draws test videos at every observation ratio,
-    also into `figures/` of the run folder, as pictures and as JSON that reports draw anew.
+    also into `figures/` of the run folder, as pictures and as JSON that reports draw again.
 
     Args:
         num_videos: Videos to draw.

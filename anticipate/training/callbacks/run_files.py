@@ -88,7 +88,7 @@ class SaveRunConfig(SaveConfigCallback):
         if command != "fit":
             self.config_filename = f"config.{command}.yaml"
         elif trainer.log_dir and (Path(trainer.log_dir) / CONFIG).is_file():
-            return  # a training that goes on: the file stays as the run was started
+            return  # a resumed training: the file stays as the run was started
         self.overwrite = True  # `refuse_existing_run` has spoken before anything was written
         super().setup(trainer, pl_module, stage)
 

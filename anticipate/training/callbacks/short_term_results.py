@@ -1,4 +1,4 @@
-"""What a short-term test leaves behind: the papers' table beside baselines, and `metrics.json`."""
+"""Results of a short-term test: the papers' table with baselines, and `metrics.json`."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ REPEAT = "repeat last (ground truth)"
 
 
 class ShortTermResults(Callback):
-    """Scores the baselines beside the model, prints both, and writes `metrics.json`.
+    """Scores the model and the baselines, prints both, and writes `metrics.json`.
 
     Args:
         baselines: Whether to score the frequency of the actions and the last action too.

@@ -96,9 +96,7 @@ def test_options_that_cannot_be_used_are_named(tmp_path, capsys):
     assert "the following arguments are required: --output" in refused(capsys, *SYNTHETIC)
     assert "invalid choice: 'epic'" in refused(capsys, "prepare", "epic")
     assert "required: DATASET" in refused(capsys, "prepare")
-    assert "--stride: expected a whole number" in refused(
-        capsys, *SYNTHETIC, *output, "--stride", "0"
-    )
+    assert "--stride: expected an integer" in refused(capsys, *SYNTHETIC, *output, "--stride", "0")
     assert "--noise: expected a number from 0" in refused(
         capsys, *SYNTHETIC, *output, "--noise", "-1"
     )

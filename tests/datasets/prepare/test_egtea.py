@@ -74,7 +74,7 @@ def test_an_action_without_segments_is_named(egtea, tmp_path, capsys):
         file.write("2, 3_4, Cut_tomato\n")
     with pytest.raises(SystemExit):
         main(words(egtea, tmp_path / "file.h5", "--synthesize-features"))
-    assert "action 2 (Cut_tomato) has no segment that would tell its" in capsys.readouterr().err
+    assert "action 2 (Cut_tomato) has no segment that names its" in capsys.readouterr().err
 
 
 def test_an_id_names_one_segment_in_all_splits(egtea, tmp_path, capsys):

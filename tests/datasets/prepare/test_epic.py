@@ -145,7 +145,7 @@ def test_features_follow_the_segments_that_started_last(ek100, tmp_path):
             "csv:1: action 3806 is not in actions.csv, whose ids end at 2",
         ),
         ("training.csv", ",3,3,1", ",3,4,1", "noun 4, but in actions.csv it has verb 3 and noun 3"),
-        ("training.csv", ",4,101", ",x,101", "training.csv:1: expected a whole number, found 'x'"),
+        ("training.csv", ",4,101", ",x,101", "training.csv:1: expected an integer, found 'x'"),
         (
             "training.csv",
             ",4,101",
@@ -162,7 +162,7 @@ def test_features_follow_the_segments_that_started_last(ek100, tmp_path):
             "training.csv",
             "P01_01_1,",
             "P01_01_0,",
-            "training.csv:2: 'P01_01_0' stands already on line 1",
+            "training.csv:2: 'P01_01_0' is already on line 1",
         ),
         (
             "validation.csv",
@@ -187,7 +187,7 @@ def test_features_follow_the_segments_that_started_last(ek100, tmp_path):
             "validation_tail_verbs_ids.csv",
             "P02_01_1",
             "P09_01_1",
-            "ids.csv:1: 'P09_01_1' is no segment of validation.csv",
+            "ids.csv:1: 'P09_01_1' is not a segment of validation.csv",
         ),
         (
             "test_timestamps.csv",

@@ -81,7 +81,7 @@ def test_turned_features_are_turned_back_with_a_notice(breakfast, features_of, c
     np.testing.assert_array_equal(store.features(MILK, 22, 1), features_of(MILK, 22).T)
     assert store.notes["feature_files_turned"] == len(paths)
     assert (
-        f"{len(paths)} files are frames x features, not features x frames; turned"
+        f"{len(paths)} files are frames x features, not features x frames; transposed"
         in capsys.readouterr().err
     )
 
@@ -105,7 +105,8 @@ def test_a_small_difference_of_length_is_cut_with_a_notice(
     np.testing.assert_array_equal(store.features(MILK, 99, 1), features.T[:length])
     assert store.notes["videos_cut"] == 1
     assert store.notes["most_frames_cut"] == abs(difference)
-    assert f"1 videos with up to {abs(difference)} frames more of one" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"in 1 videos labels and features differ by up to {abs(difference)} frames" in said
 
 
 def without_labels(source):
@@ -216,13 +217,13 @@ FAULTS = {
     unknown_label: rf"{MILK}.txt:9: unknown label 'pour_tea', not in mapping.txt",
     empty_video: rf"{MILK}.txt: empty, expected one label per frame",
     binary_labels: rf"{MILK}.txt: expected one label per frame, found no UTF-8 text",
-    twice_in_a_bundle: rf"train.split1.bundle:2: '{MILK}' stands already on line 1; drop one",
+    twice_in_a_bundle: rf"train.split1.bundle:2: '{MILK}' is already on line 1; remove one",
     in_train_and_test: rf"'{MILK}' is in train and in test of split 1",
     half_a_split: r"split 1 has only train, expected train and test",
     misnamed_bundle: r"val.split1.bundle: expected a name like train.split1.bundle",
     no_bundles: r"splits: holds no bundles, expected train.split1.bundle",
     class_out_of_order: r"mapping.txt:2: found '2 pour_milk', expected '1 NAME'",
-    class_twice: r"mapping.txt:2: 'SIL' stands already on line 1",
+    class_twice: r"mapping.txt:2: 'SIL' is already on line 1",
     no_mapping: r"mapping.txt: cannot read one 'id name' per line: No such file",
     wrong_width: rf"{MILK}.npy: found an array of shape \(9, 22\), expected \(8, frames\); .*-dim",
     integers: rf"{MILK}.npy: found numbers of type int32, expected floating point",
@@ -261,7 +262,7 @@ def test_changed_features_are_not_mixed_with_those_of_an_interrupted_run(breakfa
             prepare(breakfast)
     np.save(breakfast / "features" / f"{MILK}.npy", np.ones((8, 22), np.float32))
     assert prepare(breakfast).features(MILK, 22, 1).min() == 1
-    assert "preparing starts over" in capsys.readouterr().err
+    assert "starting from the beginning" in capsys.readouterr().err
 
 
 @pytest.mark.labels

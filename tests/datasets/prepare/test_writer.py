@@ -115,7 +115,7 @@ def test_an_interrupted_run_of_another_recipe_starts_over(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         write(path, recipe="old", interrupt_at=NAMES[3], interrupt=KeyboardInterrupt())
     assert content(write(path, recipe="new")) == content(write(tmp_path / "whole.h5"))
-    assert "of another source, setting or a crash, so preparing starts" in capsys.readouterr().err
+    assert "from another source, other settings or a crash; starting" in capsys.readouterr().err
 
 
 def test_a_crashed_run_starts_over(tmp_path, capsys):
@@ -125,7 +125,7 @@ def test_a_crashed_run_starts_over(tmp_path, capsys):
     with h5py.File(f"{path}.partial", "r+") as file:
         file.attrs["closed"] = False
     write(path)
-    assert "or a crash, so preparing starts over" in capsys.readouterr().err
+    assert "or a crash; starting from the beginning" in capsys.readouterr().err
     assert DenseStore(path).verify() == []
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_partial_file_starts_over(tmp_path, capsys):
     partial = tmp_path / "file.h5.partial"
     partial.write_bytes(b"not HDF5")
     write(tmp_path / "file.h5")
-    assert f"{partial}: damaged, so preparing starts over" in capsys.readouterr().err
+    assert f"{partial}: damaged; starting from the beginning" in capsys.readouterr().err
     assert files(tmp_path) == ["file.h5"]
 
 

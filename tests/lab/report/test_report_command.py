@@ -84,7 +84,7 @@ def test_synthetic_runs_are_marked_and_have_no_published_neighbours(make_run, re
     assert [row[0] for row in synthetic[1:]] == ["MixANT (mixant_made_up)", "baseline"]
     real = rows(output / "tables" / "breakfast_real_top1_moc.csv")
     assert "MixANT (mixant_made_up)" not in [row[0] for row in real]
-    assert "never stand in one table with real ones" in page
+    assert "are never in one table with real ones" in page
 
 
 def test_runs_that_were_scored_on_a_part_are_named(make_run, report):

@@ -134,7 +134,7 @@ def test_a_half_deleted_folder_is_refused(folders, damage):
     folders.finish(run)
     config = run.folder / "config.yaml"
     config.unlink() if damage == "missing" else config.write_text(damage)
-    with pytest.raises(RunExistsError, match=f"remove {run.folder} to train it anew"):
+    with pytest.raises(RunExistsError, match=f"remove {run.folder} to train it again"):
         plan([run])
 
 
