@@ -31,8 +31,7 @@ from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.nn.denoiser import Denoiser, DenoiserOutput
-from anticipate.nn.mixant import MixANT
-from anticipate.nn.mixture import expert_usage, load_balancing_loss, router_entropy
+from anticipate.nn.mixant import MixANT, expert_usage, load_balancing_loss, router_entropy
 from anticipate.types import DenseBatch, DenseForecast
 
 __all__ = ["DiffusionAnticipator"]

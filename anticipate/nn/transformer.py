@@ -12,9 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anticipate.errors import ConfigError
-from anticipate.nn.block import DenoisingBlock, TokenMixer
+from anticipate.nn.denoiser import BlockStack, DenoisingBlock, TokenMixer
 from anticipate.nn.linear import Linear
-from anticipate.nn.stack import BlockStack
 
 __all__ = ["Transformer"]
 

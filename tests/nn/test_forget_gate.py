@@ -5,9 +5,12 @@ import pytest
 import torch
 from scipy.special import erf
 
-from anticipate.nn.forget_gate import MLPForgetGate, QueryKeyForgetGate
-from anticipate.nn.mamba import BidirectionalMamba
-from anticipate.nn.mixture import ForgetGateBank
+from anticipate.nn.mixant import (
+    BidirectionalMamba,
+    ForgetGateBank,
+    MLPForgetGate,
+    QueryKeyForgetGate,
+)
 
 D, N = 6, 4
 TOKENS = torch.randn(2, 5, D, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

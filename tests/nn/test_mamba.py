@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from anticipate.nn.mamba import BidirectionalMamba
+from anticipate.nn.mixant import BidirectionalMamba
 
 
 def reference_direction(direction, x):

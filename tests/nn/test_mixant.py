@@ -59,7 +59,7 @@ def test_parameter_counts(num_classes, num_experts, expected):
     assert count(MixANT(num_classes, 2048, num_experts=num_experts)) == expected
 
 
-# Tab. 3 gives 8.0 M and 2.3 M; the exact counts are those of the layouts in nn/forget_gate.py.
+# Tab. 3 gives 8.0 M and 2.3 M; the exact counts are those of the layouts in nn/mixant.py.
 @pytest.mark.parametrize(
     ("forget_gate", "published", "expected"),
     [("mlp", 8.0e6, 8_023_792), ("query_key", 2.3e6, 2_273_008)],

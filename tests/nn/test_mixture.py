@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from anticipate.nn.mixture import ForgetGateBank, Router, expert_usage, load_balancing_loss
+from anticipate.nn.mixant import ForgetGateBank, Router, expert_usage, load_balancing_loss
 
 
 def bank(selection):

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from anticipate.lab.benchmark.random_mixant import Inputs, make_inputs, make_network
 from anticipate.lab.benchmark.speed_table import Group, Report
 from anticipate.lab.benchmark.timing import compare, without_result
-from anticipate.nn.mixant import MixANT
-from anticipate.nn.mixture import Router
-from anticipate.nn.time_embedding import FiLM, TimeEmbedding
+from anticipate.nn.denoiser import FiLM, TimeEmbedding
+from anticipate.nn.mixant import MixANT, Router
 
 PER_VIDEO = (Router, FiLM, TimeEmbedding)
 """Modules whose products are per video, not per token."""

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from anticipate.nn.mamba import S6Plus
-from anticipate.nn.mixant import MixANT
+from anticipate.nn.mixant import MixANT, S6Plus
 from anticipate.nn.scan.inputs import ScanInputs
 
 NUM_CLASSES, FEATURE_DIM = 48, 2048

@@ -10,7 +10,7 @@ from anticipate.lab.benchmark.peers import mamba_ssm_reference
 from anticipate.lab.benchmark.random_mixant import make_inputs, make_network, scan_with
 from anticipate.lab.benchmark.speed_table import MIB, Group, Report
 from anticipate.lab.benchmark.timing import compare, peak_memory, without_result
-from anticipate.nn.mixture import load_balancing_loss
+from anticipate.nn.mixant import load_balancing_loss
 from anticipate.nn.scan.inputs import ScanInputs
 
 BALANCING = 0.1

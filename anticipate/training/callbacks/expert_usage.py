@@ -16,7 +16,7 @@ from anticipate.figures.usage_figure import usage_figure
 from anticipate.files import FIGURES
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.nn.denoiser import DenoiserOutput
-from anticipate.nn.mixture import expert_usage
+from anticipate.nn.mixant import expert_usage
 from anticipate.training.callbacks.drawing import add_figure, check_count, data_of, note, writers
 
 __all__ = ["ExpertUsage"]
