@@ -12,10 +12,13 @@ from anticipate.catalog import data_sets
 from anticipate.console import CommandParser, notice
 from anticipate.datasets.file.data_file import DataFile
 from anticipate.errors import CheckpointError, ConfigError
-from anticipate.nn.aga.fusion import GateKind
-from anticipate.nn.aga.network import AttentionKind
-from anticipate.nn.aga.query import QueryKind
-from anticipate.nn.aga.weights import aga_from_reference, reference_settings
+from anticipate.nn.aga import (
+    AttentionKind,
+    GateKind,
+    QueryKind,
+    aga_from_reference,
+    reference_settings,
+)
 from anticipate.training.checkpoints import read_tensors
 
 FALLBACK = "ek100"

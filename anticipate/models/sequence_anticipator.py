@@ -15,8 +15,8 @@ from anticipate.models.anticipation_loss import Reduction, anticipation_loss, cl
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
-from anticipate.nn.aga import AGA, perturbed_past
-from anticipate.nn.aga.past import Placement
+from anticipate.nn.aga import AGA
+from anticipate.nn.aga_past import Placement, perturbed_past
 from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol
 
 __all__ = ["SequenceAnticipator"]

@@ -22,7 +22,6 @@ from anticipate.nn.linear import Linear, linear
 __all__ = ["Denoiser", "DenoiserOutput"]
 
 RoutingContext = Literal["observed", "full"]
-
 BlockReading = Literal["manta", "prenorm2"]
 
 

@@ -45,7 +45,6 @@ from anticipate.nn.scan.backends import AUTO, network_backend
 __all__ = ["MixANT"]
 
 Selection = Literal["straight_through", "literal", "soft"]
-
 ForgetGateKind = Literal["mixture", "mlp", "query_key"]
 
 METHODS = {"mixture": "MixANT", "mlp": "Large MLP", "query_key": "Query-Key"}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from anticipate.errors import ConfigError
 from anticipate.nn import AGA
-from anticipate.nn.aga import labelled_past, perturbed_past
-from anticipate.nn.aga.query import make_query
+from anticipate.nn.aga import make_query
+from anticipate.nn.aga_past import labelled_past, perturbed_past
 from anticipate.types import PAD_LABEL
 
 SMALL = {"num_classes": 6, "feature_dim": 5, "hidden_dim": 16, "num_heads": 4}

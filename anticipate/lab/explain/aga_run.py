@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import ConfigError
 from anticipate.models.sequence_anticipator import SequenceAnticipator
-from anticipate.nn.aga import AGA
-from anticipate.nn.aga.guidance import ActionGuidance
+from anticipate.nn.aga import AGA, ActionGuidance
 from anticipate.training.loading import load_marked
 from anticipate.training.provenance import figure_note
 

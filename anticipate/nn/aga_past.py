@@ -11,6 +11,8 @@ from torch import Tensor
 from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
 
+__all__ = ["Past", "labelled_past", "perturbed_past"]
+
 Placement = Literal["random", "block"]
 
 
