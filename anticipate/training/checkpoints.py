@@ -66,8 +66,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint {path}: train first with anticipate fit")
     content = read_tensors(path)
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{path} holds no state_dict, expected a checkpoint of anticipate")
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(t, Tensor) for t in weights.values()):
+        raise CheckpointError(
+            f"{path} holds no state_dict of tensors, expected a checkpoint of anticipate"
+        )
     return content
 
 
