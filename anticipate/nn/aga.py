@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from anticipate.choices import checked_choices
 from anticipate.errors import CheckpointError, ConfigError
 from anticipate.nn.aga_past import Past, labelled_past
-from anticipate.nn.linear import Linear
+from anticipate.nn.cpu.linear import Linear
 
 __all__ = ["AGA", "AGAState", "AGATrace", "aga_from_reference"]
 

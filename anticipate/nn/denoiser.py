@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from anticipate.errors import ConfigError
-from anticipate.nn.linear import Linear, linear
+from anticipate.nn.cpu.linear import Linear, linear
 
 __all__ = ["Denoiser", "DenoiserOutput"]
 

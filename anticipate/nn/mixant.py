@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
+from anticipate.nn.cpu.linear import Linear, linear
 from anticipate.nn.denoiser import (
     BlockReading,
     BlockStack,
@@ -38,7 +39,6 @@ from anticipate.nn.denoiser import (
     TokenMixer,
 )
 from anticipate.nn.fused import causal_conv_silu, gated_sum
-from anticipate.nn.linear import Linear, linear
 from anticipate.nn.scan import selective_scan
 from anticipate.nn.scan.backends import AUTO, network_backend
 

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anticipate.errors import ConfigError
+from anticipate.nn.cpu.linear import Linear
 from anticipate.nn.denoiser import BlockStack, DenoisingBlock, TokenMixer
-from anticipate.nn.linear import Linear
 
 __all__ = ["Transformer"]
 

@@ -6,9 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anticipate.nn.fused import causal_conv_silu, gated_sum
-from anticipate.nn.fused.conv import plain_conv_silu
-from anticipate.nn.fused.gate import plain_gated_sum
+from anticipate.nn.fused import causal_conv_silu, gated_sum, plain_conv_silu, plain_gated_sum
 
 TOLERANCE = 1e-5
 WIDTHS = st.sampled_from([1, 15, 16, 17, 40, 64, 130])

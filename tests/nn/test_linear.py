@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anticipate.errors import ConfigError
-from anticipate.nn.linear import Linear, linear
+from anticipate.nn.cpu.linear import Linear, linear
 
 
 def run(function, tensors):

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core import ccallback
 
-from anticipate.nn.kernels import team
-from anticipate.nn.kernels.lanes import get, inline, put
-from anticipate.nn.kernels.team import ARGUMENTS, Kernel, launch, own_scratch, reader, take
+from anticipate.nn.cpu import team
+from anticipate.nn.cpu.lanes import get, inline, put
+from anticipate.nn.cpu.team import ARGUMENTS, Kernel, launch, own_scratch, reader, take
 
 
 class Work(NamedTuple):

@@ -1,4 +1,4 @@
-"""The selective scan on the CPU: fused kernels compiled by numba, on torch's number of threads."""
+"""The selective scan on the CPU: the fused kernels of `anticipate.nn.cpu`, on torch's threads."""
 
 from collections.abc import Callable
 from itertools import accumulate
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anticipate.nn.kernels.lanes import LANES
-from anticipate.nn.kernels.team import launch, team_size
-from anticipate.nn.scan.blocks import FLOAT, Call, Grads, Strided
-from anticipate.nn.scan.cpu_backward import BackwardWork
-from anticipate.nn.scan.cpu_backward import backward as backward_kernel
-from anticipate.nn.scan.cpu_forward import ForwardWork
-from anticipate.nn.scan.cpu_forward import forward as forward_kernel
-from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch, ForwardScratch, padded
+from anticipate.nn.cpu.lanes import LANES
+from anticipate.nn.cpu.scan_backward import BackwardWork
+from anticipate.nn.cpu.scan_backward import backward as backward_kernel
+from anticipate.nn.cpu.scan_blocks import FLOAT, Call, Grads, Strided
+from anticipate.nn.cpu.scan_forward import ForwardWork
+from anticipate.nn.cpu.scan_forward import forward as forward_kernel
+from anticipate.nn.cpu.scan_memory import VECTORS, BackwardScratch, ForwardScratch, padded
+from anticipate.nn.cpu.team import launch, team_size
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 
 BACKEND = {"devices": ("cpu",), "package": "numba", "install": "numba", "rank": 1}

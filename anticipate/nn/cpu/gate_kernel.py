@@ -4,9 +4,9 @@ from typing import NamedTuple, no_type_check
 
 from torch import Tensor
 
-from anticipate.nn.fused.groups import Rows, at, rows, run_groups, span, trimmed, whole
-from anticipate.nn.kernels.lanes import LANES, ONE, Vector, inline, load, sigmoid, store
-from anticipate.nn.kernels.team import ARGUMENTS, Kernel, reader, take
+from anticipate.nn.cpu.groups import Rows, at, rows, run_groups, span, trimmed, whole
+from anticipate.nn.cpu.lanes import LANES, ONE, Vector, inline, load, sigmoid, store
+from anticipate.nn.cpu.team import ARGUMENTS, Kernel, reader, take
 
 
 class _Call(NamedTuple):

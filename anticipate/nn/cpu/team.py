@@ -25,7 +25,7 @@ from numba import cfunc, types
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
-from anticipate.nn.kernels.lanes import inline
+from anticipate.nn.cpu.lanes import inline
 
 PARTS = 4
 """Parts that the work of a call is cut into, per thread."""

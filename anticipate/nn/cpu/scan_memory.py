@@ -6,7 +6,7 @@ that stay zero.
 
 from typing import NamedTuple
 
-from anticipate.nn.kernels.lanes import LANES, STATES
+from anticipate.nn.cpu.lanes import LANES, STATES
 from anticipate.nn.scan.inputs import CHUNK
 
 VECTORS = 8

@@ -6,7 +6,7 @@ after the other runs through all of its steps, in registers.
 
 from typing import NamedTuple, no_type_check
 
-from anticipate.nn.kernels.lanes import (
+from anticipate.nn.cpu.lanes import (
     LANES,
     LOG2_E,
     STATES,
@@ -21,8 +21,7 @@ from anticipate.nn.kernels.lanes import (
     spread,
     store,
 )
-from anticipate.nn.kernels.team import ARGUMENTS, Kernel, own_scratch, reader, take
-from anticipate.nn.scan.blocks import (
+from anticipate.nn.cpu.scan_blocks import (
     Call,
     Numbers,
     Place,
@@ -35,7 +34,8 @@ from anticipate.nn.scan.blocks import (
     numbers,
     token_of,
 )
-from anticipate.nn.scan.cpu_memory import ForwardScratch
+from anticipate.nn.cpu.scan_memory import ForwardScratch
+from anticipate.nn.cpu.team import ARGUMENTS, Kernel, own_scratch, reader, take
 from anticipate.nn.scan.inputs import CHUNK
 
 

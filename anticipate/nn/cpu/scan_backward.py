@@ -7,7 +7,7 @@ channels: lanes are added up once per item, token and state.
 
 from typing import NamedTuple, no_type_check
 
-from anticipate.nn.kernels.lanes import (
+from anticipate.nn.cpu.lanes import (
     LANES,
     LN_2,
     LOG2_E,
@@ -29,8 +29,7 @@ from anticipate.nn.kernels.lanes import (
     spread,
     store,
 )
-from anticipate.nn.kernels.team import ARGUMENTS, Kernel, own_scratch, reader, take
-from anticipate.nn.scan.blocks import (
+from anticipate.nn.cpu.scan_blocks import (
     Call,
     Grads,
     Numbers,
@@ -43,7 +42,8 @@ from anticipate.nn.scan.blocks import (
     numbers,
     token_of,
 )
-from anticipate.nn.scan.cpu_memory import VECTORS, BackwardScratch
+from anticipate.nn.cpu.scan_memory import VECTORS, BackwardScratch
+from anticipate.nn.cpu.team import ARGUMENTS, Kernel, own_scratch, reader, take
 from anticipate.nn.scan.inputs import CHUNK
 
 _WIDE = STATES * LANES

@@ -6,7 +6,7 @@ contiguous channels move as vectors. Work is cut into items that no two threads 
 
 from typing import NamedTuple, no_type_check
 
-from anticipate.nn.kernels.lanes import (
+from anticipate.nn.cpu.lanes import (
     LANES,
     STATES,
     ZERO,

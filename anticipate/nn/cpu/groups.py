@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anticipate.nn.kernels.lanes import LANES, inline
-from anticipate.nn.kernels.team import Kernel, launch
+from anticipate.nn.cpu.lanes import LANES, inline
+from anticipate.nn.cpu.team import Kernel, launch
 
 WIDE = 8 * LANES
 """Channels of an item: what a processor foresees is a walk through long pieces of memory."""

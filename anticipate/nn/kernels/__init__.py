@@ -1,1 +1,0 @@
-"""What compiled CPU kernels are made of: vectors, and threads to run on."""
