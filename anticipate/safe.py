@@ -1,4 +1,4 @@
-"""Safe mode: settings of strangers are read, and no code but known classes is imported for them.
+"""Safe mode: settings of other people are read without importing code other than known classes.
 
 Files of settings name classes by import path, and importing a module runs it. So settings and run
 folders of others are code; checkpoints, features, predictions and reports are not.

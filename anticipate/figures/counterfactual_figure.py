@@ -47,7 +47,7 @@ def counterfactual_figure(
         kl: How far its prediction moved, in nats.
         shown: Positions of the steps whose rankings are drawn, oldest first.
         changes: Rankings of these steps, then of the last step, whose expectation was to change.
-        target: Action that was to be expected, which stands out.
+        target: Action that was to be expected, which is highlighted.
         title: What is shown.
         note: Caveat to print in the corner.
     """
@@ -89,7 +89,7 @@ def _draw_change(
 
 
 def _draw_ranking(axes: Axes, ranking: Ranking, others: set[str], color: str) -> None:
-    """Draw one ranking; actions that the other one lacks stand out in a colour."""
+    """Draw one ranking; actions that the other one lacks are coloured."""
     names, probs = zip(*ranking, strict=True)
     colors = [KEPT_COLOR if name in others else color for name in names]
     axes.barh(range(len(names)), probs, 0.86, color=colors)

@@ -48,8 +48,8 @@ def timeline_figure(
 
     Args:
         rows: Class of each frame by the name of the row, from the first frame of the video on. The
-            first row is the truth: beside every other row, which may be shorter, stands its share
-            of right future frames.
+            first row is the ground truth. Every other row, which may be shorter, is labelled with
+            its share of correct future frames.
         observed_frames: Frames of the video that were observed.
         classes: Names of the classes, in the order of their ids.
         fps: Frames per second.

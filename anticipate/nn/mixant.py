@@ -359,10 +359,10 @@ class MixANT(BlockStack):
         routing_context: Tokens the router averages: the `observed` ones or the `full` sequence.
         selection: `straight_through` (hard choice, gradient to the router), `literal` (hard choice,
             the router learns from load balancing alone) or `soft` (weighted mean of the experts).
-        expert_init_jitter: Standard deviation of the Gaussian that tells experts apart at the
+        expert_init_jitter: Standard deviation of the Gaussian that makes experts differ at the
             start.
         forget_gate: What makes A after the static blocks: a `mixture` of experts, or, without
-            experts and for every token anew, a large `mlp` or products of queries and keys
+            experts and for every token, a large `mlp` or products of queries and keys
             (`query_key`).
         block: Reading of Eq. 14-15: `manta` (one residual) or `prenorm2` (two residuals, as in a
             transformer).

@@ -2,8 +2,8 @@
 
 The paper gives its sizes alone, 1.2 M parameters with 15 blocks and 1.4 M with 18. They leave room
 for one convolution and one self-attention of width 64 in place of the Mamba layer. As in the
-predecessors' temporal convolutions, dilation doubles from block to block, nine times; it also tells
-tokens their place, for attention itself has no order.
+predecessors' temporal convolutions, dilation doubles from block to block, nine times; convolution
+also encodes positions, as attention itself has no order.
 """
 
 import torch.nn.functional as F

@@ -44,11 +44,11 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
-        except (OSError, RuntimeError) as error:  # torch tells a full disk as RuntimeError
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             free = shutil.disk_usage(path.parent).free
             raise CheckpointError(
                 f"{path}: cannot be written, {free:,} bytes are free on its disk; the checkpoint "
-                "of the epoch before is untouched: make room and go on with --ckpt_path last"
+                "of the previous epoch is intact: free space and continue with --ckpt_path last"
             ) from error
         finally:
             partial.unlink(missing_ok=True)

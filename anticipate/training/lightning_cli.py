@@ -360,7 +360,7 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 
 
 def _quieten_lightning() -> None:
-    """Drop what a user of this suite cannot act on, or is told anyway."""
+    """Drop messages that a user cannot act on, or that are repeated elsewhere."""
     threading.excepthook = _thread_failed
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage() and "💡" not in record.getMessage()

@@ -427,7 +427,7 @@ CHATTER = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'None
 """Lines of jsonargparse's messages that are about its internals instead of the mistake."""
 
 TYPES = {
-    "int": "a whole number",
+    "int": "an integer",
     "float": "a number",
     "bool": "true or false",
     "str": "text",

@@ -54,15 +54,15 @@ def test_without_anything_near_the_known_names_are_listed():
 VALUES = {
     "--model.sampler=nope": "model.sampler is nope: expected one of ddim, dpmsolver++, unipc",
     "--model.denoiser.num_experts=three": (
-        "model.denoiser.num_experts is three: expected a whole number"
+        "model.denoiser.num_experts is three: expected an integer"
     ),
     "--model.init_args.denoiser.init_args.router=nope": (
         "model.denoiser.router is nope: expected one of unified, independent"
     ),
     "--model.optimizer.lr=fast": "model.optimizer.lr is fast: expected a number",
     "--data.obs_ratios=[a]": "data.obs_ratios is a: expected a number",
-    "--seed_everything=abc": "seed_everything is abc: expected a whole number",
-    "--seed_everything=false": "seed_everything is False: expected a whole number",
+    "--seed_everything=abc": "seed_everything is abc: expected an integer",
+    "--seed_everything=false": "seed_everything is False: expected an integer",
     "--data=nope/x.yaml": "data: no file 'nope/x.yaml'",
     "--data=kitchen.h5": "data is kitchen.h5: a data file is given as --data.path kitchen.h5",
     "--model.denoiser=mine.Net": (

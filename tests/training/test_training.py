@@ -227,7 +227,7 @@ MISTAKES = {
     "--model.num_samples=0": "num_samples is 0",
     "--trainer.precision=64": "trainer.precision is 64: expected one of 32-true",
     "--run_dir=/proc/nope": "/proc/nope: cannot be written",
-    "--seed_everything=true": "seed_everything is True: expected a whole number",
+    "--seed_everything=true": "seed_everything is True: expected an integer",
     "--ckpt_path=nowhere.ckpt": "no checkpoint nowhere.ckpt",
 }
 

@@ -105,7 +105,7 @@ def encoder(in_features: int, out_features: int, dropout: float) -> nn.Sequentia
 
 
 class ReencodingAGA(nn.Module):
-    """The released network: its queue of predictions and frames is encoded anew at every step.
+    """The released network: its queue of predictions and frames is encoded again at every step.
 
     Args:
         num_classes: Number of actions.

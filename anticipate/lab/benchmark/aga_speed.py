@@ -1,4 +1,4 @@
-"""AGA at full size, compared with encoding its whole queue anew at every step."""
+"""AGA at full size, compared with encoding its whole queue again at every step."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from anticipate.lab.benchmark.timing import Candidate, compare, peak_memory
 from anticipate.nn import aga_from_reference
 
 NUM_STEPS = 30
-OURS, THEIRS = "anticipate", "queue encoded anew"
+OURS, THEIRS = "anticipate", "queue encoded again"
 
 Make = Callable[[bool, str, int], Candidate]
 """Prepares the work of one network: quick, its name, batch."""

@@ -1,7 +1,7 @@
 """`anticipate explain forward`: which past actions AGA attends to when it expects an action.
 
 Written into the output folder: `bars.png` (attention to some possible predecessors of one action,
-beside how often each of them came before it in training), `matrix.png` (the same for pairs of the
+and how often each of them came before it in training), `matrix.png` (the same for pairs of the
 most frequent actions), both as SVG too; `matrix.csv` (attention of every action, a row each, to
 every action; `matrix.npy` for more than 500 actions); `actions.csv` (for every action its rank
 correlations and the past actions attended to most); `forward.json` (the bars, and how attention and

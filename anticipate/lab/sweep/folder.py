@@ -11,7 +11,7 @@ from anticipate.files import CHECKPOINT, CONFIG, METRICS, SAME_AS, write_whole
 from anticipate.training.settings import Settings, differences, flatten, read_yaml
 
 Stage = Literal["new", "begun", "finished"]
-"""`new`: nothing that a training would lose; `begun`: it can go on; `finished`: it was tested."""
+"""`new`: nothing that a training would lose; `begun`: can be resumed; `finished`: was tested."""
 
 LOG = "sweep.log"
 

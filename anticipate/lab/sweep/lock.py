@@ -30,7 +30,7 @@ def take_lock(folder: Path) -> BufferedRandom | None:
 
 
 def options_now(run: Run) -> tuple[str, ...] | None:
-    """Return the words after `anticipate fit` that begin a claimed run or let it go on.
+    """Return the words after `anticipate fit` that start or resume a claimed run.
 
     Returns:
         The words; None for a run that is finished.

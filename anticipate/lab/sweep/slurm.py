@@ -1,7 +1,7 @@
 """Runs as job arrays of a SLURM cluster, through submitit.
 
 A job that nears its time limit, or is preempted with a signal, is put back into the queue by
-Lightning; SLURM starts it again, and it goes on after its last epoch.
+Lightning; SLURM starts it again, and it continues after its last epoch.
 """
 
 import os
@@ -25,7 +25,7 @@ from anticipate.lab.sweep.task import Task
 
 
 def run_in_job(run: Run) -> None:
-    """Begin a run or let it go on; all that it says goes to its log.
+    """Start or resume a run; its output goes to its log.
 
     Raises:
         RunExistsError: Another process works on the run.

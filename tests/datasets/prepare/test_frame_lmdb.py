@@ -193,4 +193,4 @@ def test_a_key_without_a_number_is_named(ek100, write_frames, tmp_path, capsys):
     with lmdb.open(str(tmp_path / "rgb")) as database, database.begin(write=True) as transaction:
         transaction.put(b"P01_01_frame_last.jpg", bytes(4 * WIDTH))
     error = refused(capsys, ek100, tmp_path / "f.h5", "--features", str(tmp_path / "rgb"))
-    assert "rgb: a key of video 'P01_01': expected a whole number, found 'last'" in error
+    assert "rgb: a key of video 'P01_01': expected an integer, found 'last'" in error

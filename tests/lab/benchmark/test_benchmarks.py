@@ -21,7 +21,7 @@ COMPARED = {
     "block": {"on the reference scan"},
     "sample": set(),
     "train": {"on the reference scan"},
-    "aga": {"queue encoded anew"},
+    "aga": {"queue encoded again"},
     "data": {"whole .npy", "mapped .npy"},
     "metrics": {"loop over frames"},
 }
