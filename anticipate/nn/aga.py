@@ -492,7 +492,7 @@ class AGA(nn.Module):
         key_space: Keys from `logits` or `probs`.
         hard_top1: Whether only the best action of a prediction is remembered.
         values: Values from encoded `frames` or from `fused` vectors.
-        redraw_key_dropout: Whether training draws the dropout of stored keys anew at every step, as
+        redraw_key_dropout: Whether training draws the dropout of stored keys at every step, as
             the authors' code does by encoding the whole queue again.
         input_norm: Whether LayerNorm comes before the frame encoder.
 
@@ -579,8 +579,8 @@ class AGA(nn.Module):
     ) -> tuple[Float[Tensor, "batch actions"], AGAState]:
         """Return the logits of the next step of each stream, and the memory after it.
 
-        Step by step this is what `forward` computes. The old state stays as it is, so that one can
-        go on from it in several ways.
+        Step by step this is what `forward` computes. The old state stays as it is, so that several
+        continuations of it are possible.
         """
         frame = self.encode(features.unsqueeze(1)).at(0)
         answer = self._answer(frame, state)
