@@ -11,17 +11,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from anticipate import __version__
 from anticipate.catalog import offers
@@ -31,6 +35,7 @@ from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import AnticipateError, ConfigError
 from anticipate.files import CHECKPOINT, CONFIG, check_name
 from anticipate.models.dense_anticipator import DenseAnticipator
+from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.training.callbacks.dashboard import Dashboard
 from anticipate.training.callbacks.dense_results import DenseResults
@@ -63,6 +68,9 @@ TASKS = {
     "short-term anticipation": (ShortTermDataModule, ShortTermAnticipator),
 }
 """Data sets and the models that can learn from them."""
+
+KNOWN_PACKAGES = {"anticipate", "torch", "torchmetrics"}
+"""Where the parts of our own models come from."""
 
 FROM_DATA = (
     *("num_classes", "feature_dim"),
@@ -235,6 +243,7 @@ class AnticipateCLI(LightningCLI):
         if not debugging and self.config.ckpt_path is None:
             refuse_existing_run(self.trainer)
         start = None if self.config.ckpt_path is None else self._resume()
+        self._check_forecast()
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=start)
         except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
@@ -256,6 +265,24 @@ class AnticipateCLI(LightningCLI):
     def predict(self) -> None:
         """Write the predictions of a checkpoint to a file."""
         self._evaluate(self.trainer.predict, return_predictions=False)
+
+    def _check_forecast(self) -> None:
+        """See that a model of one's own forecasts what can be scored, before it is trained.
+
+        Sampling is no quick check: the diffusion model looks at its network while it trains.
+        """
+        model, modes = self.model, {part: part.training for part in self.model.modules()}
+        ours = {type(part).__module__.partition(".")[0] for part in modes} <= KNOWN_PACKAGES
+        if ours or not isinstance(model, DenseAnticipator | ShortTermAnticipator):
+            return
+        if type(model).forecast is DiffusionAnticipator.forecast:
+            return
+        model.to(self.trainer.strategy.root_device).eval()
+        with isolate_rng(), torch.no_grad():
+            for batch in islice(self.datamodule.test_dataloader(), 1):
+                model.check_forecast(move_data_to_device(batch, model.device))
+        for part, mode in modes.items():
+            part.training = mode
 
     def _evaluate(self, run: Any, **options: Any) -> None:
         try:
