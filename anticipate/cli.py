@@ -6,9 +6,9 @@ Nothing heavy is imported here, so that `anticipate --help` and typing mistakes 
 import difflib
 import sys
 from importlib import import_module
-from pathlib import Path
 
 from anticipate import __version__
+from anticipate.catalog import search_current_folder
 from anticipate.errors import AnticipateError, ConfigError
 from anticipate.machine import keep_freed_memory
 
@@ -77,8 +77,6 @@ def _run(argv: list[str]) -> None:
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
         raise ConfigError(f"unknown command '{argv[0]}': {hint}")
     keep_freed_memory()
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # classes of one's own; installed modules win over the folder's
+    search_current_folder()
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

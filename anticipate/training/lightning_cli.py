@@ -7,6 +7,7 @@ LightningCLI builds what the settings say; the commands are methods here, so tha
 """
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from anticipate import __version__
-from anticipate.catalog import offers
+from anticipate.catalog import offers, search_current_folder
 from anticipate.console import notice
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
@@ -336,6 +337,8 @@ def parse(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     Raises:
         ConfigError: A file or setting that cannot be used.
     """
+    if "" in sys.path:
+        search_current_folder()
     short_names()  # classes that are imported may be named without their module
     words = expand(words)
     check_sections(words, option_names(parser))
