@@ -9,6 +9,7 @@ name, the title, the measures) do not import it either.
 """
 
 import ast
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anticipate.errors import ConfigError
-from anticipate.safe import check_importable
+from anticipate.safe import check_importable, is_safe
 
 ROOT = Path(__file__).parent
 
@@ -103,7 +104,8 @@ def class_at(path: str) -> type:
                 f"{path}: its module needs '{error.name}', which is not installed"
             ) from error
         raise ConfigError(
-            f"{path}: no module '{error.name}' in the current folder or among the installed ones"
+            f"{path}: no module '{error.name}' in the current folder or among the installed ones: "
+            "start in the folder that it lies in, or add that to PYTHONPATH"
         ) from error
     except Exception as error:
         raise ConfigError(
@@ -112,6 +114,21 @@ def class_at(path: str) -> type:
     if not isinstance(found, type):
         raise ConfigError(f"{path}: module '{module}' has no class '{name}'")
     return found
+
+
+def search_current_folder() -> None:
+    """Let the user's classes be found in the current folder; installed modules take precedence.
+
+    In safe mode nothing is found there.
+
+    In an interactive session Python searches it as '', which names another folder while a file of
+    settings is read.
+    """
+    here = str(Path.cwd())
+    if is_safe():
+        sys.path[:] = [path for path in sys.path if path not in ("", here)]
+    elif here not in sys.path:
+        sys.path.append(here)
 
 
 def attribute_lookup(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

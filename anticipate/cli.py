@@ -7,12 +7,12 @@ import difflib
 import os
 import sys
 from importlib import import_module
-from pathlib import Path
 
 from anticipate import __version__
+from anticipate.catalog import search_current_folder
 from anticipate.errors import AnticipateError, ConfigError, mistake_behind
 from anticipate.machine import keep_freed_memory
-from anticipate.safe import VARIABLE, is_safe
+from anticipate.safe import VARIABLE
 
 _TRAINING = "anticipate.training.lightning_cli:main"
 
@@ -93,10 +93,6 @@ def _run(argv: list[str]) -> None:
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
         raise ConfigError(f"unknown command '{argv[0]}': {hint}")
     keep_freed_memory()
-    here = str(Path.cwd())
-    if is_safe():
-        sys.path[:] = [path for path in sys.path if path not in ("", here)]
-    elif here not in sys.path:
-        sys.path.append(here)  # the user's classes; installed modules take precedence
+    search_current_folder()
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

@@ -1,6 +1,7 @@
 """`anticipate prepare DATASET ...`: convert a release, or invented data, into one HDF5 file."""
 
 import argparse
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def main(argv: list[str]) -> None:
     from anticipate.datasets.release.releases import ShortTermRelease  # here: --help waits for none
     from anticipate.datasets.release.write import Storage, write_dense, write_short_term
 
-    release, source = options.data_set.read_release(options)
+    release, source = _checked(options.data_set, options.data_set.read_release(options))
     storage = Storage(
         path=options.output,
         dtype=options.dtype,
@@ -40,6 +41,31 @@ def main(argv: list[str]) -> None:
     notice(f"{storage.path}: {len(release.videos)} videos, {source.feature_dim} {kind} per frame")
 
 
+def _checked(data_set: Any, found: Any) -> tuple[Any, Any]:
+    """Return release and source as they were read.
+
+    Raises:
+        ConfigError: Something else was read, or a release of another data set than the class is of.
+    """
+    from anticipate.datasets.release.releases import DenseRelease, FeatureSource, ShortTermRelease
+
+    match found:
+        case ((DenseRelease() | ShortTermRelease()) as release, FeatureSource() as source):
+            own = getattr(data_set, "dataset", None)
+            if own != release.dataset:
+                raise ConfigError(
+                    f"{data_set.__name__} reads a release of the data set '{release.dataset}', but "
+                    f"its own `dataset` is {own!r}: give both one name"
+                )
+            return release, source
+    parts = found if type(found) is tuple else (found,)
+    raise ConfigError(
+        f"{data_set.__name__}.read_release returned {', '.join(type(p).__name__ for p in parts)}: "
+        "expected a DenseRelease or ShortTermRelease, and a source with feature_dim, synthetic, "
+        "describe, fingerprint and rows"
+    )
+
+
 def _parser(words: list[str]) -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="anticipate prepare",
@@ -53,11 +79,25 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         if name in words:
             _add_options(command, one.offer.load())
     for name in words[:1]:
-        if "." in name and not name.startswith("-"):
+        if name not in data_sets() and not name.startswith("-"):
+            _check_name(name)
             data_set = _own_data_set(name)
             description = f"Prepare {data_set.release}."
             _add_options(commands.add_parser(name, description=description), data_set)
     return parser
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is neither a data set of ours nor an import path."""
+    if "." in name and not name.endswith(".py"):
+        return
+    module = Path(name).stem if name.endswith(".py") else "my_module"
+    hint = f"name one of your own by its class, as {module}.MyDataSet"
+    if near := difflib.get_close_matches(name, data_sets(), n=1):
+        hint = f"did you mean '{near[0]}'?"
+    elif module == "my_module":
+        hint = f"choose from {', '.join(data_sets())}, or {hint}"
+    raise ConfigError(f"no data set '{name}': {hint}")
 
 
 def _own_data_set(path: str) -> Any:

@@ -12,7 +12,8 @@ from typing import Any, cast
 import lightning.pytorch as pl
 from torch import Tensor, nn
 
-from anticipate.horizons import ratio_name
+from anticipate.horizons import evaluation_window, ratio_name
+from anticipate.models.own_forecasts import refuse_forecast, require_forecast
 from anticipate.protocol.dense_scores import DenseScores
 from anticipate.protocol.measures import DENSE_MEASURES
 from anticipate.types import DenseBatch, DenseForecast
@@ -43,6 +44,7 @@ class DenseAnticipator(pl.LightningModule):
         pred_ratios: Sequence[float] = (0.1, 0.2, 0.3, 0.5),
     ) -> None:
         super().__init__()
+        require_forecast(self)
         self.num_classes, self.sample_rate = num_classes, sample_rate
         self.obs_ratios, self.pred_ratios = tuple(obs_ratios), tuple(pred_ratios)
         for stage in STAGES:
@@ -89,6 +91,22 @@ class DenseAnticipator(pl.LightningModule):
         """Return `{"0.2": {"mean_moc": {"0.1": ..}, ..}, ..}` of all videos scored so far."""
         metrics = self.metrics(stage).items()
         return {ratio_name(r): metric.compute() for r, metric in metrics if metric.update_called}
+
+    def check_forecast(self, batch: DenseBatch) -> None:
+        """Draw futures of an evaluation batch and look at their shape.
+
+        Raises:
+            ConfigError: They are no `DenseForecast`, or of another shape.
+        """
+        found, rows = self.forecast(batch), len(batch.obs_ratios)
+        videos = zip(batch.num_frames.tolist(), batch.obs_ratios, strict=True)
+        longest = self.pred_ratios[-1]
+        frames = max(evaluation_window(length, ratio, longest)[1] for length, ratio in videos)
+        preds: Any = getattr(found, "preds", None)
+        fits = isinstance(preds, Tensor) and not preds.is_floating_point() and preds.ndim == 3
+        if not fits or preds.shape[1] != rows or preds.shape[2] < frames:
+            expected = f"DenseForecast, integers (samples, {rows}, {frames} or more)"
+            refuse_forecast(self, found, expected)
 
     def _score(self, batch: DenseBatch, stage: str) -> DenseForecast:
         forecast, metrics = self.forecast(batch), self.metrics(stage)

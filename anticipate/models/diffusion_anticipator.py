@@ -146,7 +146,13 @@ class DiffusionAnticipator(DenseAnticipator):
         if torch.rand((), generator=generator) < self.self_conditioning_prob:
             with torch.no_grad():
                 self_cond = self.denoiser(x_t, t, condition, batch.observed, batch.valid).x_0
-        return self.denoiser(x_t, t, condition, batch.observed, batch.valid, self_cond)
+        output = self.denoiser(x_t, t, condition, batch.observed, batch.valid, self_cond)
+        if output.x_0.shape != x_t.shape:
+            raise ConfigError(
+                f"{type(self.denoiser).__name__}.forward returned an x_0 of shape "
+                f"{tuple(output.x_0.shape)}: expected that of x_t, {tuple(x_t.shape)}"
+            )
+        return output
 
     def _log_training(
         self,

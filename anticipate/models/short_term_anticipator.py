@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 
+from anticipate.models.own_forecasts import refuse_forecast, require_forecast
 from anticipate.protocol.measures import named_scores
 from anticipate.protocol.short_term_scores import ShortTermScores
 from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol
@@ -30,6 +31,7 @@ class ShortTermAnticipator(pl.LightningModule):
 
     def __init__(self, protocol: ShortTermProtocol) -> None:
         super().__init__()
+        require_forecast(self)
         for stage in STAGES:
             self.add_module(f"{stage}_scores", ShortTermScores(protocol))
 
@@ -69,6 +71,17 @@ class ShortTermAnticipator(pl.LightningModule):
     def compute_scores(self, stage: str = "test") -> dict[str, Any]:
         """Return the scores of all rows so far, as `{"overall": {"action": ..}, ..}`."""
         return self.metric(stage).compute()
+
+    def check_forecast(self, batch: ShortTermBatch) -> None:
+        """Score the actions of a batch and look at the shape of the scores.
+
+        Raises:
+            ConfigError: They are no `ShortTermForecast`, or of another shape.
+        """
+        found = self.forecast(batch)
+        shape = (*batch.features.shape[:2], len(self.metric("test").protocol.taxonomy.verbs))
+        if getattr(getattr(found, "logits", None), "shape", None) != shape:
+            refuse_forecast(self, found, f"ShortTermForecast, scores {shape}")
 
     def _score(self, batch: ShortTermBatch, stage: str) -> ShortTermForecast:
         forecast = self.forecast(batch)

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 
+from anticipate.datasets.file.data_file import FORMAT
 from anticipate.datasets.file.partial_file import discard
 from anticipate.errors import DataError
 
@@ -53,16 +54,22 @@ def open_predictions(path: Path) -> h5py.File:
     """Open a predictions file, from this package or other code, for reading.
 
     Raises:
-        DataError: The file is missing or damaged.
+        DataError: The file is missing, damaged or one of data.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such predictions file; `anticipate predict` writes one")
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except OSError as error:
         raise DataError(
             f"{path}: not an HDF5 file, or one that was cut off ({one_line(error)}); write it again"
         ) from error
+    if file.attrs.get("format") == FORMAT:
+        raise DataError(
+            f"{path}: a prepared data file, which --data names and anticipate inspect shows; "
+            "expected predictions, as anticipate predict writes them"
+        )
+    return file
 
 
 def one_line(error: Exception) -> str:

@@ -134,7 +134,8 @@ class ShortTermPredictionsReader:
         if absent and missing == "error":
             raise DataError(
                 f"{self.path}: {len(absent)} of {len(segment_ids)} rows have no predictions: "
-                f"{name_some(absent)}; add them, or say what they count with --missing"
+                f"{name_some(absent)}; add them (anticipate predict leaves out rows that start too "
+                "early unless --data.short_past pad), or score without them: --missing drop or zero"
             )
         positions = {name: row for row, name in enumerate(segment_ids)}
         for ids, scores in self.blocks():

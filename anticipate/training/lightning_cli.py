@@ -7,31 +7,37 @@ LightningCLI builds what the settings say; the commands are methods here, so tha
 """
 
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from anticipate import __version__
-from anticipate.catalog import offers
+from anticipate.catalog import offers, search_current_folder
 from anticipate.console import notice
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import AnticipateError, ConfigError
 from anticipate.files import CHECKPOINT, CONFIG, check_name
 from anticipate.models.dense_anticipator import DenseAnticipator
+from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.safe import check_classes
 from anticipate.training.callbacks.dashboard import Dashboard
@@ -66,6 +72,9 @@ TASKS = {
     "short-term anticipation": (ShortTermDataModule, ShortTermAnticipator),
 }
 """Data sets and the models that can learn from them."""
+
+KNOWN_PACKAGES = {"anticipate", "torch", "torchmetrics"}
+"""Where the parts of our own models come from."""
 
 FROM_DATA = (
     *("num_classes", "feature_dim"),
@@ -237,6 +246,7 @@ class AnticipateCLI(LightningCLI):
         if not debugging and self.config.ckpt_path is None:
             refuse_existing_run(self.trainer)
         start = None if self.config.ckpt_path is None else self._resume()
+        self._check_forecast()
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=start)
         except SystemExit:  # Lightning's answer to Ctrl-C, after it has closed everything
@@ -258,6 +268,24 @@ class AnticipateCLI(LightningCLI):
     def predict(self) -> None:
         """Write the predictions of a checkpoint to a file."""
         self._evaluate(self.trainer.predict, return_predictions=False)
+
+    def _check_forecast(self) -> None:
+        """See that a model of one's own forecasts what can be scored, before it is trained.
+
+        Sampling is no quick check: the diffusion model looks at its network while it trains.
+        """
+        model, modes = self.model, {part: part.training for part in self.model.modules()}
+        ours = {type(part).__module__.partition(".")[0] for part in modes} <= KNOWN_PACKAGES
+        if ours or not isinstance(model, DenseAnticipator | ShortTermAnticipator):
+            return
+        if type(model).forecast is DiffusionAnticipator.forecast:
+            return
+        model.to(self.trainer.strategy.root_device).eval()
+        with isolate_rng(), torch.no_grad():
+            for batch in islice(self.datamodule.test_dataloader(), 1):
+                model.check_forecast(move_data_to_device(batch, model.device))
+        for part, mode in modes.items():
+            part.training = mode
 
     def _evaluate(self, run: Any, **options: Any) -> None:
         try:
@@ -312,6 +340,8 @@ def parse(parser: LightningArgumentParser, words: Sequence[str]) -> Namespace:
     Raises:
         ConfigError: A file or setting that cannot be used.
     """
+    if "" in sys.path:
+        search_current_folder()
     short_names()  # classes that are imported may be named without their module
     words = expand(words)
     check_sections(words, option_names(parser))

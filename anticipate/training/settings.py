@@ -175,19 +175,33 @@ def config_chain(path: Path, profile: str | None = None) -> list[Path]:
     chain = _chain(find_file(path), ())
     if profile is None:
         return chain
+    known: list[str] = []
     for place in range(len(chain), 0, -1):
-        profiles = _read(chain[place - 1]).get("profiles") or {}
-        if not isinstance(profiles, Mapping):
-            raise ConfigError(
-                f"{chain[place - 1]}: profiles is {profiles!r}, expected names and files"
-            )
+        profiles = _profiles(chain[place - 1])
         if profile in profiles:
-            smaller = _chain(chain[place - 1].parent / profiles[profile], ())
+            file = chain[place - 1].parent / profiles[profile]
+            if not file.is_file():
+                raise ConfigError(f"no configuration file {file} (a profile of {chain[place - 1]})")
+            smaller = _chain(file, ())
             return [*chain[:place], *(f for f in smaller if f not in chain), *chain[place:]]
+        known += profiles
     names = ", ".join(file.name for file in reversed(chain))
-    raise ConfigError(
-        f"{path} has no profile '{profile}': none of {names} lists it under its key 'profiles'"
+    hint = (
+        f": choose from {', '.join(known)}"
+        if known
+        else f": none is listed under 'profiles' of {names}"
     )
+    raise ConfigError(f"{path} has no profile '{profile}'{hint}")
+
+
+def _profiles(path: Path) -> Mapping[str, str]:
+    """Return the files that a file lists under `profiles`, by name."""
+    profiles = _read(path).get("profiles") or {}
+    if not isinstance(profiles, Mapping) or any(
+        not isinstance(file, str) for file in profiles.values()
+    ):
+        raise ConfigError(f"{path}: profiles is {profiles!r}, expected names and files")
+    return profiles
 
 
 def expand(words: Sequence[str]) -> list[str]:
@@ -405,6 +419,8 @@ def _split_profile(words: Sequence[str]) -> tuple[list[tuple[str, str]], str | N
         if name in ("--config", "-c", "--profile"):
             value = value if equals else next(rest, "")
         if name == "--profile":
+            if not value or value.startswith("-"):
+                raise ConfigError("--profile needs the name of a profile, as --profile demo")
             profile = value
         else:
             options.append(("--config", value) if name in ("--config", "-c") else ("", word))

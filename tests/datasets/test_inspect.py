@@ -64,3 +64,18 @@ def test_a_file_that_is_no_data_file_is_one_line(tmp_path, capsys):
         main(["inspect", str(tmp_path / "no.h5")])
     assert exit_.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_predictions_and_data_files_that_are_taken_for_each_other_are_named(
+    synthetic_file, tmp_path, capsys
+):
+    path = tmp_path / "predictions.h5"
+    with h5py.File(path, "w") as file:
+        file["video/obs_0.2"] = [[1]]
+    for words, message in (
+        (["inspect", str(path)], "holds predictions, which anticipate score dense"),
+        (["score", "dense", str(synthetic_file), "--data", "x.h5"], "a prepared data file"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert message in capsys.readouterr().err

@@ -11,7 +11,9 @@ from torch import nn
 
 from anticipate.errors import ConfigError
 from anticipate.models.anticipation_loss import anticipation_loss, class_weights
+from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.sequence_anticipator import SequenceAnticipator
+from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.nn import AGA
 from anticipate.protocol.short_term_scores import ShortTermScores
 
@@ -140,3 +142,25 @@ def test_noise_in_the_past_disturbs_scoring_but_not_training(
     # A clip meets the same noise in every batch.
     alone = batch._replace(features=batch.features[3:4], segment_ids=batch.segment_ids[3:4])
     torch.testing.assert_close(perturbed.forecast(alone).logits[0], once[3])
+
+
+class Pooled(Tiny):
+    """Scores a clip instead of each of its steps."""
+
+    def forward(self, features):
+        return self.linear(features.mean(dim=1))
+
+
+def test_scores_of_another_shape_are_refused(protocol, clips):
+    make_model(protocol).check_forecast(clips.batches[0])
+    model = SequenceAnticipator(6, 5, protocol, COUNTS, network=Pooled)
+    message = r"returned ShortTermForecast, torch.float32 \(8, 6\): .* scores \(8, 4, 6\)"
+    with pytest.raises(ConfigError, match=message):
+        model.check_forecast(clips.batches[0])
+
+
+def test_a_model_without_forecast_cannot_be_made(protocol):
+    with pytest.raises(ConfigError, match="ShortTermAnticipator has no method forecast"):
+        ShortTermAnticipator(protocol)
+    with pytest.raises(ConfigError, match="DenseAnticipator has no method forecast"):
+        DenseAnticipator(3, 1)

@@ -70,6 +70,21 @@ def test_profiles_without_names_are_refused(files):
         config_chain(files / "own.yaml", "small")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--profile=smal"], r"^.*own\.yaml has no profile 'smal': choose from small$"),
+        (["--profile=small"], r"no configuration file .*gone\.yaml \(a profile of .*own\.yaml\)"),
+        (["--profile", "--seed_everything", "3"], "--profile needs the name of a profile"),
+        (["--profile"], "--profile needs the name of a profile"),
+    ],
+)
+def test_profiles_that_cannot_be_used_are_named(files, words, message):
+    (files / "own.yaml").write_text("profiles: {small: gone.yaml}\n")
+    with pytest.raises(ConfigError, match=message):
+        expand(["--config", str(files / "own.yaml"), *words])
+
+
 @pytest.mark.parametrize("start", ["a.yaml", "deep/c.yaml"])
 def test_a_circle_is_named_without_what_led_there(tmp_path, start):
     (tmp_path / "deep").mkdir()

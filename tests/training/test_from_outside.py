@@ -111,6 +111,13 @@ class Constant(anticipate.DenseAnticipator):
         from anticipate.types import DenseForecast
 
         return DenseForecast(torch.full((1, *batch.frame_targets.shape), self.label))
+
+
+class Short(Constant):
+    """Forecasts tokens instead of frames."""
+
+    def forecast(self, batch):
+        return super().forecast(batch)._replace(preds=batch.targets[None])
 '''
 
 COPYCAT = """
@@ -137,6 +144,7 @@ def folder(tmp_path_factory):
     (here / "mine.py").write_text(MODULE)
     (here / "copycat.yaml").write_text(COPYCAT)
     (here / "constant.yaml").write_text(CONSTANT)
+    (here / "short.yaml").write_text(CONSTANT.replace("Constant", "Short"))
     anticipate(here, "prepare", "mine.Digits", "--output", "digits.h5", "--videos", "5")
     return here
 
@@ -174,6 +182,13 @@ def test_everything_works_with_classes_of_one_s_own(folder):
     ckpt = "runs/copycat/split_1/seed_0/checkpoints/last.ckpt"
     told = anticipate(folder, "explain", "experts", "--ckpt", ckpt, code=2)
     assert "Traceback" not in told
+
+
+def test_a_forecast_of_another_shape_is_refused_before_the_training(folder):
+    told = anticipate(folder, "fit", "--config", "short.yaml", code=2)
+    assert "anticipate: Short.forecast returned DenseForecast, torch.int64 (1, 4, 96): " in told
+    assert "expected DenseForecast, integers (samples, 4, 192 or more)" in told
+    assert not (folder / "runs/short").exists()
 
 
 @pytest.mark.parametrize(

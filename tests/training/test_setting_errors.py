@@ -67,7 +67,7 @@ VALUES = {
     "--data=kitchen.h5": "data is kitchen.h5: a data file is given as --data.path kitchen.h5",
     "--model.denoiser=mine.Net": (
         "model.denoiser: mine.Net: no module 'mine' in the current folder or among the "
-        "installed ones"
+        "installed ones: start in the folder that it lies in, or add that to PYTHONPATH"
     ),
 }
 
@@ -77,6 +77,16 @@ def test_a_wrong_value_is_one_line_with_key_value_and_what_is_expected(word):
     with pytest.raises(ConfigError) as error:
         read(["--config", str(DEMO), word])
     assert str(error.value) == VALUES[word]
+
+
+def test_an_interactive_session_finds_modules_of_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "session_module.py").write_text("from anticipate import MixANT as Net")
+    network = "model: {init_args: {denoiser: session_module.Net}}"
+    (tmp_path / "settings" / "own.yaml").write_text(f"extends: {DEMO}\n{network}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    assert read(["--config", "settings/own.yaml"])["run_name"] == "own"
 
 
 def test_a_class_whose_module_fails_is_named_with_the_reason(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ class FileDataModule(LightningDataModule, ABC):
         validation_fraction: Share of the training set to hold out for validation.
 
     Raises:
-        ConfigError: A setting out of range.
+        ConfigError: A setting out of range, or a class without `dataset`.
     """
 
     dataset: ClassVar[str]
@@ -51,6 +51,11 @@ class FileDataModule(LightningDataModule, ABC):
         validation_fraction: float,
     ) -> None:
         super().__init__()
+        if not hasattr(self, "dataset"):
+            raise ConfigError(
+                f"{type(self).__name__} has no name: expected `dataset` in the class, as files "
+                "call it, and `title`, for people"
+            )
         self.path = path
         self.split = split
         self.batch_size = batch_size
@@ -125,7 +130,11 @@ class FileDataModule(LightningDataModule, ABC):
         return self.store.synthetic
 
     def _open(self, reader: type[Store]) -> Store:
-        command = f"anticipate prepare {self.dataset}{self.prepare_options} --output {self.path}"
+        own = type(self)
+        name = f"{self.dataset}{self.prepare_options}"
+        if not own.__module__.startswith("anticipate."):
+            name = f"{own.__module__}.{own.__qualname__}"
+        command = f"anticipate prepare {name} --output {self.path}"
         store = reader(self.path, make_with=command)
         if store.dataset != self.dataset:
             raise DataError(

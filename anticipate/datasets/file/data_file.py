@@ -287,9 +287,20 @@ def to_float32(rows: np.ndarray) -> Float32[np.ndarray, "tokens feature"]:
     return torch.from_numpy(rows).float().numpy()
 
 
+def _has_forecasts(file: h5py.File) -> bool:
+    group = next(iter(file.values()), None)
+    return isinstance(group, h5py.Group) and any(name.startswith("obs_") for name in group)
+
+
 def _misfit(file: h5py.File, kind: Kind | None) -> str | None:
     """Say why a reader for `kind` cannot use an HDF5 file, if so."""
     found = (file.attrs.get("format"), file.attrs.get("format_version"))
+    predicted = "short-term" if "action" in file else "dense" if _has_forecasts(file) else ""
+    if found == (None, None) and predicted:
+        return (
+            f"holds predictions, which anticipate score {predicted} {file.filename} --data FILE.h5 "
+            "reads; expected a prepared data file"
+        )
     if found != (FORMAT, FORMAT_VERSION):
         return (
             f"an HDF5 file of format {found[0]} version {found[1]}, expected {FORMAT} version "

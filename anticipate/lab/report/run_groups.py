@@ -23,14 +23,16 @@ class Group(NamedTuple):
     """Start of the names of its files."""
     caveat: str = ""
     """Why its results are not those of a model on its own data; empty where they are."""
+    place: str = ""
+    """Folder of its runs, where another group differs in nothing else; else empty."""
 
     @property
     def title(self) -> str:
         """Data set and kind of features."""
         features = "synthetic features" if self.synthetic else "real features"
         known = data_sets().get(self.dataset)
-        caveat = f", {self.caveat}" if self.caveat else ""
-        return f"{known.title if known else self.dataset}, {features}{caveat}"
+        name = known.title if known else self.dataset
+        return ", ".join(filter(None, (name, features, self.caveat, self.place)))
 
     @property
     def measures(self) -> list[str]:
@@ -80,16 +82,21 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     """
     groups: dict[tuple[str, bool, str, str, Path], list[Run]] = {}
     for run in runs:
-        found = run.metrics
-        caveat = (found.get("caveat") or "").partition(":")[0]
-        key = (caveat, bool(found["synthetic"]), found["kind"], found["dataset"], run.root)
+        facts = run.metrics
+        caveat = (facts.get("caveat") or "").partition(":")[0]
+        key = (caveat, bool(facts["synthetic"]), facts["kind"], facts["dataset"], run.root)
         groups.setdefault(key, []).append(run)
     ordered = sorted(groups)
     stems = [_stem(*key) for key in ordered]
-    return [
+    found = [
         Group(root, kind, dataset, synthetic, tuple(groups[key]), _numbered(stems, place), caveat)
         for place, key in enumerate(ordered)
         for caveat, synthetic, kind, dataset, root in (key,)
+    ]
+    titles = [group.title for group in found]
+    return [
+        group._replace(place=f"runs of {group.root}") if titles.count(group.title) > 1 else group
+        for group in found
     ]
 
 

@@ -133,7 +133,8 @@ def expand(
         try:
             settings = read(options)
         except ConfigError as error:
-            raise ConfigError(f"{experiment}: {error}") from error
+            where = "" if str(error).startswith(str(experiment)) else f"{experiment}: "
+            raise ConfigError(f"{where}{error}") from error
         name = str(settings["run_name"])
         if name in owners:
             raise ConfigError(

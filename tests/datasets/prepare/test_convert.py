@@ -5,11 +5,13 @@ import h5py
 import numpy as np
 import pytest
 
+from anticipate.catalog import class_at
 from anticipate.cli import main
 from anticipate.datasets.file.dense_file import DenseWriter
 from anticipate.datasets.release.arrays import ArrayFeatures, ArraySlice, array_files
 from anticipate.datasets.release.releases import LabelledVideo
 from anticipate.datasets.release.write import read_ahead
+from anticipate.errors import ConfigError, DataError
 
 SYNTHETIC = ("prepare", "synthetic", "--videos", "8", "--feature-dim", "8")
 
@@ -94,7 +96,9 @@ def test_options_that_cannot_be_used_are_named(tmp_path, capsys):
     output = ("--output", str(tmp_path / "out.h5"))
     release = ("prepare", "breakfast", *output, "--source", str(tmp_path))
     assert "the following arguments are required: --output" in refused(capsys, *SYNTHETIC)
-    assert "invalid choice: 'epic'" in refused(capsys, "prepare", "epic")
+    assert "no data set 'epic': choose from 50salads" in refused(capsys, "prepare", "epic")
+    assert "did you mean 'breakfast'?" in refused(capsys, "prepare", "breakfst")
+    assert "its class, as mine.MyDataSet" in refused(capsys, "prepare", "mine.py")
     assert "required: DATASET" in refused(capsys, "prepare")
     assert "--stride: expected an integer" in refused(capsys, *SYNTHETIC, *output, "--stride", "0")
     assert "--noise: expected a number from 0" in refused(
@@ -108,6 +112,49 @@ def test_options_that_cannot_be_used_are_named(tmp_path, capsys):
     assert "not allowed with argument --features" in refused(capsys, *both)
     assert "mapping.txt: cannot read" in refused(capsys, *release)
     assert list(tmp_path.iterdir()) == []
+
+
+OWN = """
+from anticipate import Synthetic, DenseDataModule
+
+class Renamed(Synthetic):
+    dataset = "mine"
+
+class Half(Synthetic):
+    @classmethod
+    def read_release(cls, options):
+        return super().read_release(options)[0]
+
+class NoSource(Synthetic):
+    @classmethod
+    def read_release(cls, options):
+        return super().read_release(options)[0], "features"
+
+class Nameless(DenseDataModule):
+    group_of = staticmethod(str)
+"""
+MISTAKES = {
+    "Renamed": "a release of the data set 'synthetic', but its own `dataset` is 'mine'",
+    "Half": "Half.read_release returned DenseRelease: expected a DenseRelease or",
+    "NoSource": "NoSource.read_release returned DenseRelease, str: expected a DenseRelease or",
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_a_class_of_one_s_own_reads_is_checked(tmp_path, monkeypatch, capsys, name):
+    (tmp_path / "own_sets.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ("prepare", f"own_sets.{name}", "--videos", "8", "--output", str(tmp_path / "x.h5"))
+    assert MISTAKES[name] in refused(capsys, *words)
+
+
+def test_a_class_of_one_s_own_has_a_name_and_a_command(tmp_path, monkeypatch):
+    (tmp_path / "own_sets.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="Nameless has no name: expected `dataset`"):
+        class_at("own_sets.Nameless")("x.h5", 1)
+    with pytest.raises(DataError, match=r"anticipate prepare own_sets\.Renamed --output x\.h5"):
+        _ = class_at("own_sets.Renamed")("x.h5").store.dataset
 
 
 def test_help_tells_the_options_of_a_release(capsys):

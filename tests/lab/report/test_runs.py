@@ -119,3 +119,4 @@ def test_equal_runs_of_two_folders_are_two_groups_with_names_of_their_own(make_r
     make_run("a")
     groups = group_runs(collect([tmp_path]).runs)
     assert [group.stem for group in groups] == ["breakfast_real", "breakfast_real_2"]
+    assert [group.title.rpartition("/")[2] for group in groups] == ["first", "runs"]
