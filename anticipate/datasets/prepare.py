@@ -92,11 +92,11 @@ def _check_name(name: str) -> None:
     if "." in name and not name.endswith(".py"):
         return
     module = Path(name).stem if name.endswith(".py") else "my_module"
-    hint = f"name one of your own by its class, as {module}.MyDataSet"
+    hint = f"a user-defined one is named by its class, as {module}.MyDataSet"
     if near := difflib.get_close_matches(name, data_sets(), n=1):
         hint = f"did you mean '{near[0]}'?"
     elif module == "my_module":
-        hint = f"choose from {', '.join(data_sets())}, or {hint}"
+        hint = f"choose from {', '.join(data_sets())}; {hint}"
     raise ConfigError(f"no data set '{name}': {hint}")
 
 

@@ -1,4 +1,4 @@
-"""Refusals of forecasts that a model of one's own lacks or makes of another shape."""
+"""Refusals of user-defined models whose forecast is missing or of another shape."""
 
 from typing import Any, NoReturn
 

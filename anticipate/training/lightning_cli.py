@@ -74,7 +74,7 @@ TASKS = {
 """Data sets and the models that can learn from them."""
 
 KNOWN_PACKAGES = {"anticipate", "torch", "torchmetrics"}
-"""Where the parts of our own models come from."""
+"""Packages of the parts of the models that come with anticipate."""
 
 FROM_DATA = (
     *("num_classes", "feature_dim"),
@@ -270,7 +270,7 @@ class AnticipateCLI(LightningCLI):
         self._evaluate(self.trainer.predict, return_predictions=False)
 
     def _check_forecast(self) -> None:
-        """See that a model of one's own forecasts what can be scored, before it is trained.
+        """Check, before the training, that a user-defined model forecasts what can be scored.
 
         Sampling is no quick check: the diffusion model looks at its network while it trains.
         """

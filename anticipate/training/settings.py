@@ -491,7 +491,9 @@ def _no_class(place: str, path: str, classes: Sequence[str]) -> str:
     if "." in path and (problem := _import_problem([path])):
         return f"{place}: {problem}"
     near = difflib.get_close_matches(path, classes, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"one of your own is written my_module.{path}"
+    hint = (
+        f"did you mean '{near[0]}'?" if near else f"a user-defined one is written my_module.{path}"
+    )
     return f"{place}: no class or file '{path}': {hint}"
 
 
