@@ -11,7 +11,7 @@ from importlib import import_module
 from anticipate import __version__
 from anticipate.catalog import search_current_folder
 from anticipate.errors import AnticipateError, ConfigError, mistake_behind
-from anticipate.machine import keep_freed_memory
+from anticipate.machine import keep_freed_memory, let_idle_threads_sleep
 from anticipate.safe import VARIABLE
 
 _TRAINING = "anticipate.training.lightning_cli:main"
@@ -93,6 +93,7 @@ def _run(argv: list[str]) -> None:
         hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(COMMANDS)}"
         raise ConfigError(f"unknown command '{argv[0]}': {hint}")
     keep_freed_memory()
+    let_idle_threads_sleep()
     search_current_folder()
     module, _, function = COMMANDS[argv[0]][0].partition(":")
     getattr(import_module(module), function)(argv)

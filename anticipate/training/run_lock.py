@@ -60,8 +60,9 @@ class RunLock(Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take the lock of a new run, whose folder is about to be made."""
-        if stage == "fit" and trainer.loggers and trainer.log_dir and trainer.is_global_zero:
-            self.acquire(Path(trainer.log_dir))
+        folder = trainer.log_dir if stage == "fit" and trainer.loggers else None  # of all processes
+        if folder and trainer.is_global_zero:
+            self.acquire(Path(folder))
 
     def acquire(self, folder: Path) -> None:
         """Take the lock of a run folder, unless it is taken already.

@@ -226,7 +226,7 @@ MISTAKES = {
     "--data.obs_ratios=0.1": "expected a list, written as --data.obs_ratios '[0.1]'",
     "--model.num_samples=0": "num_samples is 0",
     "--trainer.precision=64": "trainer.precision is 64: expected one of 32-true",
-    "--run_dir=/proc/nope": "/proc/nope: cannot be written",
+    "--run_dir=/proc/nope": "/proc/nope: No such file or directory: see that it can be",
     "--seed_everything=true": "seed_everything is True: expected an integer",
     "--ckpt_path=nowhere.ckpt": "no checkpoint nowhere.ckpt",
 }
