@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from jaxtyping import Float
+import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
@@ -12,10 +13,12 @@ class WarmUpEMA(WeightAveraging):
 
     Until `update_after` optimizer steps the average is a copy. Then, every `update_every` steps s,
     its decay is min(beta, 1 - (s - update_after)^-power): 0.785 at step 110, 0.9935 at 2000, 0.995
-    from 2930 on with the defaults.
+    from 2930 on with the defaults. The window of a decay beta is update_every / (1 - beta) steps,
+    2000 with the defaults: longer than a short training, whose average then lags far behind.
 
     Args:
         beta: Largest decay.
+        window: Largest window as a share of all steps of the training, in place of beta.
         update_every: Steps between updates after the warm-up.
         update_after: Steps during which the average is a copy.
         power: Speed of the warm-up.
@@ -24,13 +27,20 @@ class WarmUpEMA(WeightAveraging):
     def __init__(
         self,
         beta: float = 0.995,
+        window: float | None = None,
         update_every: int = 10,
         update_after: int = 100,
         power: float = 2 / 3,
     ) -> None:
-        super().__init__(use_buffers=False, avg_fn=self._average)
-        self.beta, self.power = beta, power
+        super().__init__(use_buffers=False)
+        self.beta, self.window, self.power = beta, window, power
         self.update_every, self.update_after = update_every, update_after
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Turn the window into a decay, now that the length of the training is known."""
+        if self.window is not None:
+            window = max(self.window * trainer.estimated_stepping_batches, self.update_every)
+            self.beta = 1 - self.update_every / window
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Return whether the zero-based step ends with an update."""
@@ -44,12 +54,23 @@ class WarmUpEMA(WeightAveraging):
         since = step - self.update_after
         return 0.0 if since <= 0 else min(self.beta, 1 - since**-self.power)
 
-    def _average(
-        self, averaged: Float[Tensor, "*shape"], current: Float[Tensor, "*shape"], num_averaged: Any
-    ) -> Float[Tensor, "*shape"]:
-        # The step follows from the number of updates, which the checkpoint keeps.
-        updates = int(num_averaged) + 1
-        late = updates - self.update_after
-        first = (self.update_after // self.update_every) * self.update_every
-        step = updates if late <= 0 else first + late * self.update_every
-        return current.lerp(averaged, self.decay(step))
+    @torch.no_grad()
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Update the average; the step tells the decay, so that no device has to be waited for."""
+        step = trainer.global_step
+        if step > self._latest_update_step and self.should_update(step - 1):
+            assert self._average_model is not None
+            averaged, current = (
+                [*map(Tensor.detach, model.parameters())]
+                for model in (self._average_model.module, pl_module)
+            )
+            torch._foreach_lerp_(averaged, current, 1 - self.decay(step))
+            self._average_model.n_averaged += 1
+            self._latest_update_step = step

@@ -6,7 +6,7 @@ have done.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,7 @@ from anticipate.diffusion.schedule import (
 from anticipate.errors import ConfigError
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
+from anticipate.models.learning_rate import cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.nn.denoiser import Denoiser, DenoiserOutput
@@ -35,6 +36,8 @@ from anticipate.nn.mixant import MixANT, expert_usage, load_balancing_loss, rout
 from anticipate.types import DenseBatch, DenseForecast
 
 __all__ = ["DiffusionAnticipator"]
+
+LearningRate = Literal["plateau", "cosine"]
 
 
 class DiffusionAnticipator(DenseAnticipator):
@@ -49,9 +52,15 @@ class DiffusionAnticipator(DenseAnticipator):
         denoiser: Network; called with num_classes and feature_dim.
         optimizer: Optimizer; matrices decay, everything else does not.
         ema_decay: Largest decay of the averaged weights that are tested; null for no averaging.
+        ema_window: Largest window of the average as a share of the training, in place of
+            `ema_decay`; null for the rule of the public code.
+        lr_schedule: `plateau`, as the public code, or `cosine`, which falls to 0 over all steps.
+        warmup_steps: Steps during which the learning rate of `cosine` rises.
         plateau_factor: Factor of the learning rate when the epoch's training loss stops falling.
         plateau_patience: Epochs without progress before that.
         load_balancing: Weight lambda of the load balancing loss in Eq. 19.
+        balancing_momentum: Weight of the steps before in the usage that Eq. 17 balances; 0 for that
+            of the batch alone.
         loss_reduction: `mean` (per token) or `released` (as the public code of GTDA and MANTA).
         self_conditioning_prob: Share of training steps that see their own first estimate.
         num_train_timesteps: Diffusion steps T in training.
@@ -65,6 +74,8 @@ class DiffusionAnticipator(DenseAnticipator):
     """
 
     alphas_cumprod: Tensor
+    usage: Tensor | None
+    """Running average of the router's probabilities (blocks, routers, experts)."""
 
     @checked_choices
     def __init__(
@@ -77,9 +88,13 @@ class DiffusionAnticipator(DenseAnticipator):
         denoiser: Callable[[int, int], Denoiser] = MixANT,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         ema_decay: float | None = 0.995,
+        ema_window: float | None = None,
+        lr_schedule: LearningRate = "plateau",
+        warmup_steps: int = 0,
         plateau_factor: float = 0.5,
         plateau_patience: int = 10,
         load_balancing: float = 0.1,
+        balancing_momentum: float = 0.0,
         loss_reduction: Reduction = "mean",
         self_conditioning_prob: float = 0.5,
         num_train_timesteps: int = 1000,
@@ -100,15 +115,21 @@ class DiffusionAnticipator(DenseAnticipator):
             raise ConfigError(
                 f"self_conditioning_prob is {self_conditioning_prob}: expected 0 to 1"
             )
+        if ema_window is not None and not 0 < ema_window <= 1:
+            raise ConfigError(f"ema_window is {ema_window}: expected a share of the training")
+        if warmup_steps and lr_schedule == "plateau":
+            raise ConfigError(f"warmup_steps is {warmup_steps}: it needs lr_schedule cosine")
         # Refuses wrong counts before training.
         make_scheduler(sampler, num_train_timesteps, num_inference_steps, timestep_spacing)
         self.denoiser = denoiser(num_classes, feature_dim)
-        self.optimizer, self.ema_decay = optimizer, ema_decay
+        self.optimizer, self.ema_decay, self.ema_window = optimizer, ema_decay, ema_window
+        self.lr_schedule, self.warmup_steps = lr_schedule, warmup_steps
         self.register_buffer(
             "alphas_cumprod", cosine_alphas_cumprod(num_train_timesteps), persistent=False
         )
         self.plateau_factor, self.plateau_patience = plateau_factor, plateau_patience
         self.load_balancing, self.loss_reduction = load_balancing, loss_reduction
+        self.balancing_momentum, self.usage = balancing_momentum, None
         self.self_conditioning_prob, self.num_train_timesteps = (
             self_conditioning_prob,
             num_train_timesteps,
@@ -127,10 +148,20 @@ class DiffusionAnticipator(DenseAnticipator):
         x_0 = one_hot(batch.targets, batch.valid, self.num_classes)
         output = self._denoise_noisy(batch, x_0)
         reconstruction = reconstruction_loss(x_0, output.x_0, batch.valid, self.loss_reduction)
-        balancing = load_balancing_loss(output.gamma)
+        balancing = load_balancing_loss(output.gamma, self._usage_before(output.gamma))
         loss = (1 - self.load_balancing) * reconstruction + self.load_balancing * balancing
         self._log_training(loss, reconstruction, balancing, output.gamma, len(x_0))
         return loss
+
+    def _usage_before(self, gamma: Tensor) -> Tensor:
+        """Return what the usage of the batch is to be moved by: the running average's difference.
+
+        It has no gradient, so that lambda keeps its scale.
+        """
+        batch = gamma.detach().mean(dim=2)
+        before = batch if self.usage is None else self.usage.to(batch)
+        self.usage = torch.lerp(batch, before, self.balancing_momentum)
+        return self.usage - batch
 
     def _denoise_noisy(
         self, batch: DenseBatch, x_0: Float[Tensor, "batch tokens classes"]
@@ -218,7 +249,7 @@ class DiffusionAnticipator(DenseAnticipator):
 
     def configure_callbacks(self) -> list[Callback]:
         """Return the averaging of the weights: part of the recipe, not of the machine."""
-        return [] if self.ema_decay is None else [WarmUpEMA(self.ema_decay)]
+        return [] if self.ema_decay is None else [WarmUpEMA(self.ema_decay, self.ema_window)]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the maker of the optimizer out of copies, as the average of the weights is one.
@@ -231,14 +262,24 @@ class DiffusionAnticipator(DenseAnticipator):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the network was built with."""
         checkpoint[KEY] = plain_settings(self.denoiser)
+        checkpoint["router_usage"] = self.usage
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another network where Lightning has guessed it."""
         check_network(self, self.denoiser, checkpoint)
+        self.usage = checkpoint.get("router_usage")
+
+    @property
+    def schedule_needs_max_epochs(self) -> bool:
+        """Whether a training of another length is another training from its first step on."""
+        return self.lr_schedule == "cosine" or self.ema_window is not None
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimizer and the plateau rule on the epoch's training loss."""
+        """Return the optimizer, and a cosine or the plateau rule on the epoch's training loss."""
         optimizer = self.optimizer(decay_groups(self.denoiser))
+        if self.lr_schedule == "cosine":
+            schedule = cosine(optimizer, self.trainer, self.warmup_steps)
+            return {"optimizer": optimizer, "lr_scheduler": schedule}
         plateau = ReduceLROnPlateau(
             optimizer, factor=self.plateau_factor, patience=self.plateau_patience
         )

@@ -7,11 +7,10 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from anticipate.choices import checked_choices
-from anticipate.errors import ConfigError
 from anticipate.models.anticipation_loss import Reduction, anticipation_loss, class_weights
+from anticipate.models.learning_rate import cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
@@ -25,7 +24,7 @@ __all__ = ["SequenceAnticipator"]
 class SequenceAnticipator(ShortTermAnticipator):
     """Trains a network on every step of a clip at once and scores what its last step predicts.
 
-    The learning rate falls to 0 along a cosine over the epochs. What is random in a training step
+    The learning rate falls to 0 along a cosine over the steps. What is random in a training step
     follows from (seed, step), so a resumed run repeats what an uninterrupted one would have done.
 
     Args:
@@ -36,6 +35,7 @@ class SequenceAnticipator(ShortTermAnticipator):
         network: Network; called with num_classes and feature_dim, maps features
             (batch, steps, feature_dim) to logits (batch, steps, num_classes).
         optimizer: Optimizer of all parameters.
+        warmup_steps: Steps during which the learning rate rises.
         loss_reduction: `mean` (over labelled steps) or `released` (as AGA's public code).
         class_weighting: Whether actions weigh 1 / sqrt(rows + 1), divided by the mean of that.
         seed: Seed of what is random in training, such as dropout, and of the perturbation.
@@ -57,6 +57,7 @@ class SequenceAnticipator(ShortTermAnticipator):
         class_counts: Sequence[int],
         network: Callable[[int, int], nn.Module] = AGA,
         optimizer: OptimizerCallable = torch.optim.AdamW,
+        warmup_steps: int = 0,
         loss_reduction: Reduction = "mean",
         class_weighting: bool = True,
         seed: int = 0,
@@ -69,7 +70,8 @@ class SequenceAnticipator(ShortTermAnticipator):
         )
         self.num_classes = num_classes
         self.network = network(num_classes, feature_dim)
-        self.optimizer, self.loss_reduction, self.seed = optimizer, loss_reduction, seed
+        self.optimizer, self.warmup_steps = optimizer, warmup_steps
+        self.loss_reduction, self.seed = loss_reduction, seed
         self.perturbed_steps, self.perturbed_placement = perturbed_steps, perturbed_placement
         weights = class_weights(class_counts) if class_weighting else None
         self.register_buffer("weights", weights, persistent=False)
@@ -118,17 +120,8 @@ class SequenceAnticipator(ShortTermAnticipator):
         """Return the optimizer and the cosine of the learning rate.
 
         Raises:
-            ConfigError: The trainer does not know its number of epochs.
+            ConfigError: The trainer does not know the length of the training.
         """
-        epochs = self.trainer.max_epochs
-        if epochs is None or epochs < 1:
-            raise ConfigError(
-                "the learning rate falls to 0 over the epochs, but their number is not known: "
-                "set --trainer.max_epochs"
-            )
         optimizer = self.optimizer(self.network.parameters())
-        schedule = CosineAnnealingLR(optimizer, T_max=epochs)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "epoch"},
-        }
+        schedule = cosine(optimizer, self.trainer, self.warmup_steps)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

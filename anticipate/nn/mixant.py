@@ -45,6 +45,7 @@ from anticipate.nn.scan.backends import AUTO, network_backend
 __all__ = ["MixANT"]
 
 Selection = Literal["straight_through", "literal", "soft"]
+ExpertInit = Literal["identical", "spread"]
 ForgetGateKind = Literal["mixture", "mlp", "query_key"]
 
 METHODS = {"mixture": "MixANT", "mlp": "Large MLP", "query_key": "Query-Key"}
@@ -110,8 +111,10 @@ class ForgetGateBank(ForgetGate):
             passed through;
             `literal`: the same without that gradient; `soft`: the gamma-weighted mean of all
                 experts.
-        jitter: Standard deviation of the Gaussian added to A_log at the start, so that experts
-            differ.
+        start: How experts start: `identical`, all as Mamba's A, or `spread`: expert e forgets
+            exp(s_e) times as fast, s_e evenly in [-1, 1]. Identical ones have the same output, so
+            that the router gets no gradient from the reconstruction until training has told them
+            apart.
     """
 
     def __init__(
@@ -120,12 +123,14 @@ class ForgetGateBank(ForgetGate):
         d_state: int,
         num_experts: int = 1,
         selection: Selection = "straight_through",
-        jitter: float = 0.0,
+        start: ExpertInit = "identical",
     ) -> None:
         super().__init__()
         self.selection = selection
         A_log = s4d_real(d_inner, d_state).repeat(num_experts, 1, 1)
-        self.A_log = nn.Parameter(A_log + jitter * torch.randn_like(A_log) if jitter else A_log)
+        if start == "spread" and num_experts > 1:
+            A_log = A_log + torch.linspace(-1, 1, num_experts).reshape(-1, 1, 1)
+        self.A_log = nn.Parameter(A_log)
 
     def forward(
         self,
@@ -359,8 +364,8 @@ class MixANT(BlockStack):
         routing_context: Tokens the router averages: the `observed` ones or the `full` sequence.
         selection: `straight_through` (hard choice, gradient to the router), `literal` (hard choice,
             the router learns from load balancing alone) or `soft` (weighted mean of the experts).
-        expert_init_jitter: Standard deviation of the Gaussian that makes experts differ at the
-            start.
+        expert_init: How experts start: `identical`, or `spread`: A_log_e = log n + s_e with s_e
+            evenly in [-1, 1]; the paper does not tell.
         forget_gate: What makes A after the static blocks: a `mixture` of experts, or, without
             experts and for every token, a large `mlp` or products of queries and keys
             (`query_key`).
@@ -394,7 +399,7 @@ class MixANT(BlockStack):
         router: Literal["unified", "independent"] = "unified",
         routing_context: RoutingContext = "observed",
         selection: Selection = "straight_through",
-        expert_init_jitter: float = 0.0,
+        expert_init: ExpertInit = "identical",
         forget_gate: ForgetGateKind = "mixture",
         block: BlockReading = "manta",
         mlp_ratio: float = 1.0,
@@ -410,7 +415,7 @@ class MixANT(BlockStack):
             raise ConfigError(f"num_experts must be at least 1, got {num_experts}")
         adaptive = forget_gate != "mixture" or num_experts > 1
         first_adaptive = num_static_layers if adaptive else num_layers
-        gate = _gate(forget_gate, num_experts, selection, expert_init_jitter)
+        gate = _gate(forget_gate, num_experts, selection, expert_init)
         num_routers = {"unified": 1, "independent": 2}[router] if forget_gate == "mixture" else 0
 
         def make_block(layer: int) -> DenoisingBlock:
@@ -450,24 +455,30 @@ class MixANT(BlockStack):
 
 
 def _gate(
-    kind: ForgetGateKind, num_experts: int, selection: Selection, jitter: float
+    kind: ForgetGateKind, num_experts: int, selection: Selection, start: ExpertInit
 ) -> Callable[[int, int], ForgetGate]:
     if kind == "mixture":
-        return partial(ForgetGateBank, num_experts=num_experts, selection=selection, jitter=jitter)
+        return partial(ForgetGateBank, num_experts=num_experts, selection=selection, start=start)
     return {"mlp": MLPForgetGate, "query_key": QueryKeyForgetGate}[kind]
 
 
 def load_balancing_loss(
     gamma: Float[Tensor, "blocks routers batch experts"],
+    shift: Float[Tensor, "blocks routers experts"] | float = 0.0,
 ) -> Float[Tensor, ""]:
     """Return Eq. 17-18: the sum over blocks of KL(expert usage || uniform).
 
     Usage is the sum of gamma over the batch, normalised. The result is 0 for balanced usage and at
     most blocks * ln(experts). Independent routers (two per block) count half each, so that lambda
     keeps its scale.
+
+    Args:
+        gamma: Router probabilities.
+        shift: What the usage of the batch lacks to the one that is balanced, such as an average
+            over steps; without gradient.
     """
     num_experts = gamma.shape[-1]
-    usage = gamma.mean(dim=2)
+    usage = gamma.mean(dim=2) + shift
     divergence = (torch.special.xlogy(usage, usage) + usage * math.log(num_experts)).sum(dim=-1)
     return divergence.mean(dim=1).sum()
 

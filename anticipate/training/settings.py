@@ -40,6 +40,7 @@ FILE_KEYS = ("extends", "profiles", "profile")
 
 RENAMED_KEYS = {"results": "dense_results"}
 DROPPED_KEYS = ("weights_only",)
+DROPPED_ARGUMENTS = ("expert_init_jitter",)
 RENAMED_VALUES = {("loss_reduction", "code"): "released"}
 """Settings of earlier versions: keys at the top of a file, keys without effect, and values."""
 
@@ -123,7 +124,8 @@ def _parsed(text: str) -> Any:
 def _renamed(value: Any, key: str = "") -> Any:
     """Return a document with the names that classes and values have now."""
     if isinstance(value, dict):
-        return {name: _renamed(part, str(name)) for name, part in value.items()}
+        kept = {name: part for name, part in value.items() if name not in DROPPED_ARGUMENTS}
+        return {name: _renamed(part, str(name)) for name, part in kept.items()}
     if isinstance(value, list):
         return [_renamed(part) for part in value]
     if key == "class_path" and isinstance(value, str):

@@ -74,3 +74,17 @@ def test_average_equals_the_rule_step_by_step(steps):
     model = fit(WarmUpEMA(), steps)
     assert model.weight.item() == pytest.approx(reference_average(steps), rel=1e-5)
     assert all(model.modes)  # the average must not switch the trained model to eval mode
+
+
+@pytest.mark.parametrize(("steps", "window", "decay"), [(400, 0.1, 0.75), (400, 0.01, 0.0)])
+def test_a_window_is_a_share_of_the_training(steps, window, decay):
+    """40 of 400 steps are four updates, so each keeps 3/4; a window is one update at least."""
+    average = WarmUpEMA(window=window)
+    model = fit(average, steps)
+    assert average.decay(steps) == pytest.approx(decay)
+    expected = 0.0
+    for step in range(1, steps + 1):
+        if step <= 100 or step % 10 == 0:
+            kept = average.decay(step)
+            expected = kept * expected + (1 - kept) * step
+    assert model.weight.item() == pytest.approx(expected, rel=1e-5)

@@ -108,9 +108,20 @@ def test_a_test_scores_what_the_last_step_predicts(protocol, clips, make_trainer
     assert "test/num_scored" not in logged
 
 
+def test_warm_up_rises_in_equal_steps(protocol, clips, make_trainer):
+    model = make_model(protocol, optimizer=adamw, warmup_steps=1)
+    trainer = make_trainer(max_epochs=1)
+    rates = []
+    model.on_before_optimizer_step = lambda optimizer: rates.append(optimizer.param_groups[0]["lr"])
+    trainer.fit(model, clips)
+    assert rates[:2] == pytest.approx([0.005, 0.01])
+    with pytest.raises(ConfigError, match="warmup_steps is 10000: the training has"):
+        make_trainer(max_epochs=1).fit(make_model(protocol, warmup_steps=10_000), clips)
+
+
 def test_endless_training_has_no_cosine(protocol, clips, make_trainer):
     with pytest.raises(ConfigError, match=r"set --trainer\.max_epochs"):
-        make_trainer(max_epochs=-1, max_steps=2).fit(make_model(protocol), clips)
+        make_trainer(max_epochs=-1).fit(make_model(protocol), clips)
 
 
 def test_the_weights_of_the_classes_are_no_part_of_a_checkpoint(protocol):

@@ -22,7 +22,7 @@ def count(module):
 
 def small(**settings):
     torch.manual_seed(0)
-    network = MixANT(**{**SMALL, "expert_init_jitter": 0.5, **settings}).double()
+    network = MixANT(**{**SMALL, "expert_init": "spread", **settings}).double()
     for name, parameter in network.named_parameters():
         if name.endswith("layer_scale"):  # 1e-4 would hide every effect below
             torch.nn.init.ones_(parameter)

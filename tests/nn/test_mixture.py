@@ -10,7 +10,7 @@ from anticipate.nn.mixant import ForgetGateBank, Router, expert_usage, load_bala
 def bank(selection):
     torch.manual_seed(0)
     return ForgetGateBank(
-        d_inner=3, d_state=2, num_experts=4, selection=selection, jitter=0.3
+        d_inner=3, d_state=2, num_experts=4, selection=selection, start="spread"
     ).double()
 
 
@@ -78,3 +78,34 @@ def test_load_balancing_sums_over_blocks_and_averages_independent_routers():
 def test_usage_counts_hard_choices():
     chosen = torch.nn.functional.one_hot(torch.tensor([[[0, 0, 1, 3]]]), 4).float()
     assert expert_usage(chosen).tolist() == [[[0.5, 0.25, 0.0, 0.25]]]
+
+
+def test_the_router_learns_from_the_start_only_where_experts_differ():
+    """Identical experts get one matrix for any gamma, whose softmax then passes no gradient on."""
+    for start, learns in (("identical", False), ("spread", True)):
+        torch.manual_seed(0)
+        gate = ForgetGateBank(3, 2, num_experts=4, start=start).double()
+        logits = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+        upstream = torch.randn(5, 3, 2, dtype=torch.float64)
+        gate(TOKENS, logits.softmax(-1)).backward(upstream)
+        assert bool(logits.grad.abs().max() > 1e-6) is learns
+
+
+def test_experts_are_spread_evenly_around_the_start_of_mamba():
+    shifts = ForgetGateBank(3, 2, num_experts=5, start="spread").A_log - ForgetGateBank(3, 2).A_log
+    torch.testing.assert_close(shifts[:, 0, 0], torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]))
+    assert torch.equal(shifts, shifts[:, :1, :1].expand_as(shifts))
+    single = ForgetGateBank(3, 2, num_experts=1, start="spread").A_log
+    assert torch.equal(single, ForgetGateBank(3, 2).A_log)
+
+
+def test_a_shift_moves_the_balanced_usage_and_has_the_gradient_of_the_batch():
+    weights = gamma().detach()[None, None].requires_grad_()
+    other = torch.tensor([0.7, 0.1, 0.1, 0.1], dtype=torch.float64)
+    shift = other - weights.detach().mean(dim=2)
+    loss = load_balancing_loss(weights, shift)
+    expected = (other * (4 * other).log()).sum()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    slope = (other.log() + 1 + math.log(4)) / 5
+    torch.testing.assert_close(weights.grad[0, 0], slope.expand(5, 4))

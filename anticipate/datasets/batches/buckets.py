@@ -40,6 +40,7 @@ class LengthBuckets(Sampler[list[Draw]]):
         rank: Number of this process.
         world_size: Number of processes.
         drop_last: Whether to leave out a step of fewer items than the others.
+        steps_per_pool: Steps whose items are sorted together.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class LengthBuckets(Sampler[list[Draw]]):
         rank: int = 0,
         world_size: int = 1,
         drop_last: bool = False,
+        steps_per_pool: int = STEPS_PER_POOL,
     ) -> None:
         self.lengths = lengths
-        self.drop_last = drop_last
+        self.drop_last, self.steps_per_pool = drop_last, steps_per_pool
         self.step_size = batch_size * world_size
         self.seed = seed
         self.rank = rank
@@ -85,7 +87,7 @@ class LengthBuckets(Sampler[list[Draw]]):
     def _steps(self, generator: np.random.Generator) -> list[Int[np.ndarray, " step"]]:
         order = generator.permutation(len(self.lengths))
         order = np.resize(order, len(order) + -len(order) % self.world_size)
-        pools = _cut(order, STEPS_PER_POOL * self.step_size)
+        pools = _cut(order, self.steps_per_pool * self.step_size)
         by_length = [pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools]
         steps = [step for pool in by_length for step in _cut(pool, self.step_size)]
         least = self.step_size if self.drop_last else 1

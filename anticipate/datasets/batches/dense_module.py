@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from anticipate.console import notice
-from anticipate.datasets.batches.buckets import LengthBuckets, evaluation_order
+from anticipate.datasets.batches.buckets import STEPS_PER_POOL, LengthBuckets, evaluation_order
 from anticipate.datasets.batches.dense_items import DenseDataset, collate_dense
 from anticipate.datasets.batches.file_module import FileDataModule
 from anticipate.datasets.batches.subsets import held_out, spread
@@ -42,6 +42,8 @@ class DenseDataModule(FileDataModule):
         validation_fraction: Share of the training set to hold out for validation, in whole groups
             (persons or recordings), so that views of one performance stay together; 0 for none.
         limit_test_videos: Test videos to use, evenly spread over their sorted list; null for all.
+        steps_per_pool: Steps whose training items are sorted by length together: fewer mix the
+            batches better, more have less padding.
 
     Raises:
         ConfigError: A setting out of range, or a split or sample rate that the file does not have.
@@ -65,6 +67,7 @@ class DenseDataModule(FileDataModule):
         seed: int = 0,
         validation_fraction: float = 0.0,
         limit_test_videos: int | None = None,
+        steps_per_pool: int = STEPS_PER_POOL,
     ) -> None:
         super().__init__(
             path, split, batch_size, eval_batch_size, num_workers, seed, validation_fraction
@@ -74,11 +77,11 @@ class DenseDataModule(FileDataModule):
         self.pred_ratios = pred_ratios
         self.train_obs_ratios = train_obs_ratios
         self.augment = augment
-        self.limit_test_videos = limit_test_videos
+        self.limit_test_videos, self.steps_per_pool = limit_test_videos, steps_per_pool
         check_ratios("obs_ratios", obs_ratios)
         check_ratios("train_obs_ratios", train_obs_ratios)
         check_ratios("pred_ratios", pred_ratios, FUTURE_RATIO)
-        self._check_least(1, "sample_rate", "limit_test_videos")
+        self._check_least(1, "sample_rate", "limit_test_videos", "steps_per_pool")
 
     @classmethod
     def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
@@ -176,7 +179,13 @@ class DenseDataModule(FileDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return batches of training items of similar length."""
         dataset = self.train_dataset
-        buckets = LengthBuckets(dataset.lengths, self.batch_size, self.seed, *self._process())
+        buckets = LengthBuckets(
+            dataset.lengths,
+            self.batch_size,
+            self.seed,
+            *self._process(),
+            steps_per_pool=self.steps_per_pool,
+        )
         return self._loader(dataset, batch_sampler=buckets)
 
     def val_dataloader(self) -> list[DataLoader]:

@@ -80,15 +80,17 @@ class SyntheticFeatures:
         self._prototypes = np.stack(
             [self._direction("class", str(label)) for label in range(num_classes)]
         )
-        self._embedding = self._isometry()
+        self.deviation = math.sqrt(1 + ACTIVITY**2 + self._scale**2)
+        """Standard deviation of a channel, which the features are divided by."""
+        self._embedding = self._isometry() / np.float32(self.deviation)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings of the synthesis."""
-        return {"synthesis": {"noise": self._noise, "seed": self._seed}}
+        return {"synthesis": {"noise": self._noise, "seed": self._seed, "scale": 1.0}}
 
     def fingerprint(self) -> str:
         """Return the settings as text."""
-        return repr((self.feature_dim, self._stride, self._noise, self._seed))
+        return repr((self.feature_dim, self._stride, self._noise, self._seed, "scale 1"))
 
     def rows(self, video: LabelledVideo) -> Iterator[Float32[np.ndarray, "rows feature"]]:
         """Yield the features of frames 0, stride, 2 stride .. of a video in blocks."""

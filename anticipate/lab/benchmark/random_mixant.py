@@ -30,7 +30,7 @@ def make_network(quick: bool, num_experts: int = 5, scan_backend: str = "auto") 
     torch.manual_seed(0)
     settings: dict[str, Any] = {"num_experts": num_experts, "scan_backend": scan_backend}
     # As after training: experts that differ, and below, blocks that matter to the result.
-    settings["expert_init_jitter"] = 0.1
+    settings["expert_init"] = "spread"
     if quick:
         small: dict[str, Any] = {"d_model": 8, "num_layers": 2, "num_static_layers": 1}
         network = MixANT(num_classes=5, feature_dim=8, **small, **settings)

@@ -104,12 +104,26 @@ def test_the_width_does_not_change_the_geometry():
     np.testing.assert_allclose(gaps[0], gaps[1], rtol=1e-4, atol=1e-4)
 
 
+def noise_of(num_classes, fps, stride, labels):
+    """Return the noise of a video before channels are divided by their standard deviation."""
+    noisy, clean = (
+        SyntheticFeatures(num_classes, LATENT_DIM, fps, stride, noise=noise) for noise in (1.0, 0.0)
+    )
+    shown = [rows(source, video(labels)) * source.deviation for source in (noisy, clean)]
+    return shown[0] - shown[1]
+
+
+def test_a_channel_has_unit_variance():
+    labels = np.repeat(np.arange(20), 200)
+    features = rows(SyntheticFeatures(20, 64, 10.0, 1), video(labels))
+    assert features.std() == pytest.approx(1, abs=0.05)
+
+
 def test_noise_has_the_documented_parts():
     """Within a segment the noise is constant plus AR(1): reference moments over a long segment."""
     fps, stride, num_rows, num_classes = 10.0, 5, 4000, 4
     labels = np.zeros(num_rows * stride)
-    clean = rows(SyntheticFeatures(num_classes, LATENT_DIM, fps, stride, noise=0.0), video(labels))
-    noise = rows(SyntheticFeatures(num_classes, LATENT_DIM, fps, stride), video(labels)) - clean
+    noise = noise_of(num_classes, fps, stride, labels)
     scale = math.sqrt(LATENT_DIM) / separation(num_classes)
     drift = noise - noise.mean(axis=0)
     assert drift.var() == pytest.approx(scale**2 * (1 - synthesis.SEGMENT_SHARE), rel=0.05)
@@ -120,8 +134,7 @@ def test_noise_has_the_documented_parts():
 
 def test_segments_of_one_class_differ_by_the_segment_noise():
     labels = np.repeat(np.arange(400) % 2, 40)
-    clean = rows(SyntheticFeatures(2, LATENT_DIM, 0.1, 1, noise=0.0), video(labels))
-    noise = rows(SyntheticFeatures(2, LATENT_DIM, 0.1, 1), video(labels)) - clean
+    noise = noise_of(2, 0.1, 1, labels)
     means = noise.reshape(400, 40, LATENT_DIM).mean(axis=1)
     variance = (math.sqrt(LATENT_DIM) / separation(2)) ** 2
     expected = variance * (synthesis.SEGMENT_SHARE + (1 - synthesis.SEGMENT_SHARE) / 40)

@@ -1,0 +1,39 @@
+"""Learning rates that follow the steps of a training from its first to its last."""
+
+import math
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.types import LRSchedulerConfigType
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from anticipate.errors import ConfigError
+
+
+def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSchedulerConfigType:
+    """Return a schedule that rises linearly for some steps and falls to 0 along half a cosine.
+
+    Args:
+        optimizer: Its learning rates are the largest ones.
+        trainer: Knows how many steps the training has.
+        warmup_steps: Steps of the rise; 0 for none.
+
+    Raises:
+        ConfigError: The length of the training is not known, or shorter than the rise.
+    """
+    total = trainer.estimated_stepping_batches
+    if not math.isfinite(total) or total < 1:
+        raise ConfigError(
+            "the learning rate falls to 0 over the training, but its length is not known: set "
+            "--trainer.max_epochs"
+        )
+    if not 0 <= warmup_steps < total:
+        raise ConfigError(f"warmup_steps is {warmup_steps}: the training has {total:.0f} steps")
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        share = (step - warmup_steps) / (total - warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+    return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
