@@ -77,11 +77,13 @@ def fit(*words):
     main(["fit", *words, *quick, *quiet])
 
 
+@pytest.mark.slow
 def test_an_own_network_trains(workplace, actions_file):
     write_blocks("anticipate/nn/README.md", workplace)
     fit("--config", "rnn.yaml", "--data.path", str(actions_file), "--model.network.hidden_dim", "8")
 
 
+@pytest.mark.slow
 def test_an_own_model_trains_and_is_scored(workplace, synthetic_file):
     write_blocks("anticipate/models/README.md", workplace)
     words = ["--config", "segmenter.yaml", "--data.path", str(synthetic_file)]
@@ -90,6 +92,7 @@ def test_an_own_model_trains_and_is_scored(workplace, synthetic_file):
     assert (workplace / "runs/segmenter/split_1/seed_0/metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_own_data_set_is_prepared_and_trained_on(workplace):
     import numpy as np
 

@@ -78,6 +78,7 @@ def test_the_wheel_brings_every_recipe(installed):
         assert theirs == ours
 
 
+@pytest.mark.slow
 def test_a_recipe_is_found_where_the_current_folder_has_none(installed, tmp_path):
     words = ["fit", "--config", "experiments/ablations/experts/2.yaml", "--profile", "demo"]
     settings = yaml.safe_load(run_installed(installed, tmp_path, *words, "--print_config"))

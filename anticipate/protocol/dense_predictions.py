@@ -141,7 +141,8 @@ class DensePredictionsReader:
 
     def _ratio(self, video_id: str, name: str) -> float:
         number = name.removeprefix(PREFIX)
-        ratio = float(number) if number.replace(".", "", 1).isdigit() and number != name else 0.0
+        is_number = number != name and number.isascii() and number.replace(".", "", 1).isdigit()
+        ratio = float(number) if is_number else 0.0
         if not 0 < ratio < 1:
             raise DataError(
                 f"{self.path}: '{video_id}/{name}' is no known name; expected {PREFIX} and an "

@@ -46,6 +46,7 @@ assert torch.isfinite(y[..., 0]).all() and torch.isnan(y[..., 1:]).all()
 """
 
 
+@pytest.mark.slow
 def test_agrees_with_the_reference_in_the_interpreter():
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
@@ -77,6 +78,7 @@ for kernel in (forward_kernel, backward_kernel):
 """
 
 
+@pytest.mark.slow
 def test_compiles_for_a_gpu(tmp_path):
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     result = subprocess.run(

@@ -131,7 +131,9 @@ def test_damaged_bytes_are_an_error_that_names_the_array(tmp_path):
         predictions.read("a", 0.2)
 
 
-@pytest.mark.parametrize("name", ["0.2", "preds", "obs_", "obs_x", "obs_1.5", "obs_0", "obs_-0.2"])
+@pytest.mark.parametrize(
+    "name", ["0.2", "preds", "obs_", "obs_x", "obs_1.5", "obs_0", "obs_-0.2", "obs_².1"]
+)
 def test_an_unknown_name_is_an_error(tmp_path, name):
     with h5py.File(tmp_path / "p.h5", "w") as file:
         file[f"a/{name}"] = sampled()

@@ -47,6 +47,7 @@ def scores(folder, name):
     return flatten(document["scores"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "options"),
     [("demo", "synthetic_file", MIXANT), ("aga_demo", "actions_file", AGA)],

@@ -164,6 +164,7 @@ def anticipate(folder, *words, code=0):
     return result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_everything_works_with_classes_of_one_s_own(folder):
     anticipate(folder, "sweep", "copycat.yaml", "constant.yaml")
     config = yaml.safe_load((folder / "runs/copycat/split_1/seed_0/config.yaml").read_text())

@@ -99,6 +99,7 @@ def test_another_sample_rate_is_allowed(run):
     assert code == 0
 
 
+@pytest.mark.slow
 def test_what_is_let_pass_is_marked_everywhere(run, trained):
     foreign = ("--data.split=2", "--allow_foreign_checkpoint=true", "--run_name=foreign")
     code, said = run("test", f"--ckpt_path={CKPT}", *foreign)
@@ -114,6 +115,7 @@ def test_what_is_let_pass_is_marked_everywhere(run, trained):
     assert (table.parent / "synthetic_synthetic_foreign_checkpoint_mean_moc.csv").is_file()
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_is_judged_by_the_settings_of_its_run(run, trained, tmp_path):
     content = torch.load(trained / CKPT, weights_only=True)
     content.pop(KEY)

@@ -47,6 +47,7 @@ def fit(tmp_path, monkeypatch, synthetic_file, actions_file, capsys):
 FOLDER = Path("runs/demo/split_1/seed_0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -68,6 +69,7 @@ def test_changed_settings_are_refused_and_nothing_is_written(fit, option, messag
     assert {path: path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_what_may_change_is_noted_and_the_settings_stay(fit):
     fit("--trainer.max_epochs=1")
     config = (FOLDER / "config.yaml").read_text()
@@ -85,6 +87,7 @@ def test_a_schedule_over_all_epochs_keeps_their_number(fit):
     assert "trainer.max_epochs was 1, now 2" in said
 
 
+@pytest.mark.slow
 def test_a_new_run_from_a_finished_training_has_nothing_to_train(fit):
     fit("--trainer.max_epochs=1")
     ckpt = f"--ckpt_path={FOLDER / 'checkpoints' / 'last.ckpt'}"

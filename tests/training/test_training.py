@@ -86,6 +86,7 @@ def test_fit_leaves_config_checkpoint_scores_and_says_synthetic(run, capsys):
     assert "synthetic features" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_test_repeats_the_scores_of_fit_and_predict_feeds_score(run, capsys, synthetic_file):
     folder = run("fit", "--trainer.max_epochs=1")
     after_fit = scores(folder)["scores"]
@@ -102,6 +103,7 @@ def test_test_repeats_the_scores_of_fit_and_predict_feeds_score(run, capsys, syn
             assert rescored[ratio][measure] == pytest.approx(measures[measure])
 
 
+@pytest.mark.slow
 def test_the_majority_is_one_future_made_of_all(run, capsys, synthetic_file, tmp_path):
     folder = run("fit", "--trainer.max_epochs=1", "--model.num_samples=3")
     found = scores(folder)["scores"]["MixANT (majority)"]
@@ -120,6 +122,7 @@ def test_the_majority_is_one_future_made_of_all(run, capsys, synthetic_file, tmp
         assert rescored[ratio]["mean_moc"] == pytest.approx(measures["mean_moc"])
 
 
+@pytest.mark.slow
 def test_the_saved_config_alone_repeats_a_test(run, monkeypatch):
     folder = run("fit", "--trainer.max_epochs=1")
     before = scores(folder)["scores"]
@@ -127,6 +130,7 @@ def test_the_saved_config_alone_repeats_a_test(run, monkeypatch):
     assert scores(folder)["scores"] == before
 
 
+@pytest.mark.slow
 def test_resuming_equals_an_uninterrupted_run(run):
     whole = run("fit", "--trainer.max_epochs=4", "--run_name=a", folder="runs/a/split_1/seed_0")
     half = run("fit", "--trainer.max_epochs=2", "--run_name=b", folder="runs/b/split_1/seed_0")
@@ -156,12 +160,14 @@ def test_a_second_run_never_touches_the_first(run, fails):
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_settings_come_from_the_command_line_not_from_the_checkpoint(run):
     folder = run("fit", "--trainer.max_epochs=1")
     run("test", "--ckpt_path=last", "--model.num_samples=5")
     assert scores(folder)["scores"]["MixANT"]["0.2"]["num_samples"] == 5
 
 
+@pytest.mark.slow
 def test_a_study_under_another_name_leaves_the_run_as_it_was(run):
     folder = run("fit", "--trainer.max_epochs=1")
     before = scores(folder)
@@ -173,6 +179,7 @@ def test_a_study_under_another_name_leaves_the_run_as_it_was(run):
     assert scores(folder) == before
 
 
+@pytest.mark.slow
 def test_validation_uses_held_out_training_videos(run, capsys, tmp_path):
     file = tmp_path / "persons.h5"
     main(["prepare", "synthetic", "--output", str(file), "--videos=48", "--feature-dim=16"])
@@ -197,6 +204,7 @@ def endless_fit(tmp_path, synthetic_file):
     process.kill()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_last_epoch_and_the_run_goes_on(run, tmp_path, endless_fit):
     checkpoints = tmp_path / "runs/demo/split_1/seed_0/checkpoints"
     deadline = time.monotonic() + 120

@@ -251,6 +251,7 @@ def real_release():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.labels
 @pytest.mark.parametrize("dataset", ["ek100", "ek55"])
 def test_real_labels_have_the_published_counts(real_release, dataset):

@@ -44,6 +44,7 @@ def test_a_linear_probe_names_65_percent_of_frames_at_every_width(feature_dim):
     assert 0.60 < probe_accuracy(invent(144), feature_dim, every=5) < 0.70
 
 
+@pytest.mark.slow
 @pytest.mark.labels
 @pytest.mark.parametrize("feature_dim", [64, 256])
 def test_a_linear_probe_names_65_percent_of_frames_of_real_labels(tmp_path, feature_dim):

@@ -264,6 +264,7 @@ main(["prepare", "synthetic", "--videos", "30", "--output", f"{folder}/data.h5"]
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_no_crash(tmp_path):
     """HDF5 used to end the process by a segmentation fault at its exit."""
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path]).returncode:

@@ -42,6 +42,7 @@ def report(name):
     return import_module(f"anticipate.lab.benchmark.{name}_speed").run(quick=True, repeats=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_times_are_positive_and_results_agree(name):
     compared = set()

@@ -188,6 +188,7 @@ def written(tmp_path_factory, aga_checkpoint, actions_file):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_whole_matrix(written, aga_checkpoint, actions_file):
     header, *rows = csv.reader((written / "matrix.csv").open())
     run = load_aga(aga_checkpoint, actions_file)
