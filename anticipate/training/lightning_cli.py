@@ -67,6 +67,9 @@ PARTS = ("data", "model")
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 """The weights stay float32: diffusion schedules and averages are tried with nothing else."""
 
+HINTS = ("Tip:", "💡", "to estimate number of stepping batches")
+"""What messages of Lightning contain that a user cannot act on."""
+
 TASKS = {
     "dense anticipation": (DenseDataModule, DenseAnticipator),
     "short-term anticipation": (ShortTermDataModule, ShortTermAnticipator),
@@ -393,7 +396,7 @@ def _quieten_lightning() -> None:
     """Drop messages that a user cannot act on, or that are repeated elsewhere."""
     threading.excepthook = _thread_failed
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage() and "💡" not in record.getMessage()
+        lambda record: not any(hint in record.getMessage() for hint in HINTS)
     )
     for message in (
         ".*Total length of `list` across ranks is zero.*",  # no validation videos, as asked
