@@ -16,10 +16,10 @@ def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSc
     Args:
         optimizer: Its learning rates are the largest ones.
         trainer: Knows how many steps the training has.
-        warmup_steps: Steps of the rise; 0 for none.
+        warmup_steps: Steps of the rise; 0 for none. A shorter training only rises.
 
     Raises:
-        ConfigError: The length of the training is not known, or shorter than the rise.
+        ConfigError: The length of the training is not known, or the rise is negative.
     """
     total = trainer.estimated_stepping_batches
     if not math.isfinite(total) or total < 1:
@@ -27,8 +27,8 @@ def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSc
             "the learning rate falls to 0 over the training, but its length is not known: set "
             "--trainer.max_epochs"
         )
-    if not 0 <= warmup_steps < total:
-        raise ConfigError(f"warmup_steps is {warmup_steps}: the training has {total:.0f} steps")
+    if warmup_steps < 0:
+        raise ConfigError(f"warmup_steps is {warmup_steps}: expected 0 or more")
 
     def factor(step: int) -> float:
         if step < warmup_steps:
