@@ -94,10 +94,10 @@ def _timeline(document: Mapping[str, Any]) -> Timeline:
         for name, runs in document["rows"].items()
     }
     return Timeline(
-        document["video_id"],
-        document["obs_ratio"],
-        document["observed_frames"],
-        document["fps"],
+        str(document["video_id"]),
+        float(document["obs_ratio"]),
+        int(document["observed_frames"]),
+        float(document["fps"]),
         tuple(names),
         rows,
     )
