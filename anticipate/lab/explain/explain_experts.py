@@ -2,7 +2,9 @@
 
 Written into the output folder: `usage*.png` (share of the choices by block, MixANT Fig. 5),
 `selections*.png` (t-SNE of the selection matrices coloured by activity, Fig. 6), both as SVG too;
-`usage.csv`, `selections*.csv`; `experts.json` with numbers for the clustering.
+`usage.csv`, `selections*.csv`; `experts.json` with numbers: how choices cluster by activity and
+what they tell of it (mutual information, also with shuffled activities), how far the routers'
+probabilities are from even, and how much larger the error gets where all routers choose one expert.
 """
 
 from pathlib import Path
@@ -22,6 +24,7 @@ from anticipate.lab.explain.results_folder import (
     write_csv,
     write_json,
 )
+from anticipate.lab.explain.routing_effect import information
 from anticipate.lab.explain.selections import LEAST_VIDEOS, Selections, clustering, embed, select
 from anticipate.training.provenance import figure_note
 
@@ -95,6 +98,9 @@ def _write(folder: Path, suffix: str, selections: Selections, ckpt: Path) -> dic
         "synthetic": selections.synthetic,
         "caveat": selections.caveat or None,
         "largest_share": 100 * float(selections.usage.max(axis=-1).mean()),
+        "gamma_spread": selections.gamma_spread,
+        **information(selections.chosen, selections.activities)._asdict(),
+        **selections.cost._asdict(),
         **(found._asdict() if found else {"silhouette": None, "knn_accuracy": None}),
     }
 

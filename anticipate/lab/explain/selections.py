@@ -1,5 +1,6 @@
 """Which experts a MixANT chooses for which video, and what they reveal about its activity."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.errors import ConfigError
+from anticipate.lab.explain.routing_effect import NUM_SHUFFLES, ForcingCost, forcing_cost
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.nn.denoiser import DenoiserOutput
 from anticipate.training.loading import load_marked
@@ -31,6 +33,9 @@ class Selections(NamedTuple):
     """Expert that each router chose in the last denoising step."""
     usage: Float[np.ndarray, "blocks routers experts"]
     """Share of the choices over all steps and videos."""
+    gamma_spread: float
+    """Largest probability of a router above the even one, mean over steps, videos and routers."""
+    cost: ForcingCost
     synthetic: bool
     caveat: str
     """What results have to say about the checkpoint; may be empty."""
@@ -65,7 +70,10 @@ def select(
     if not isinstance(model, DiffusionAnticipator) or not isinstance(module, DenseDataModule):
         raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT")
     module.setup("test")
-    video_ids, gamma = _gammas(model, module)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    batches = [_moved(batch, device) for batch in module.test_dataloader()]
+    video_ids, gamma = _gammas(model, batches)
     if not gamma or not gamma[0].shape[1]:
         raise ConfigError(f"{ckpt} is of a model without a mixture: explain one of several experts")
     num_experts = gamma[0].shape[-1]
@@ -76,25 +84,25 @@ def select(
         [module.group_of(video_id) for video_id in video_ids],
         np.moveaxis(choices[-1], -1, 0),
         (choices[..., None] == np.arange(num_experts)).mean(axis=(0, 3)),
+        float(np.concatenate([step.max(-1).ravel() for step in gamma]).mean() - 1 / num_experts),
+        forcing_cost(model, batches),
         bool(module.synthetic),
         caveat,
     )
 
 
 def _gammas(
-    model: DiffusionAnticipator, module: DenseDataModule
+    model: DiffusionAnticipator, batches: Sequence[DenseBatch]
 ) -> tuple[tuple[str, ...], list[np.ndarray]]:
     """Return the videos, and for each batch gamma (steps, blocks, routers, videos, experts)."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
     steps: list[Tensor] = []
     hook = model.denoiser.register_forward_hook(_note_into(steps))
     video_ids: list[str] = []
     gamma: list[np.ndarray] = []
     try:
-        for batch in module.test_dataloader():
+        for batch in batches:
             steps.clear()
-            model.forecast(_moved(batch, device))
+            model.forecast(batch)
             video_ids += batch.video_ids
             gamma.append(torch.stack(steps).float().cpu().numpy())
     finally:
@@ -116,8 +124,6 @@ def _moved(batch: DenseBatch, device: torch.device) -> DenseBatch:
 
 
 NUM_NEIGHBOURS = 5
-NUM_SHUFFLES = 20
-"""How often the activities are shuffled to learn what chance gives."""
 PERPLEXITY = 30.0
 """Of t-SNE; less where there are few videos."""
 LEAST_VIDEOS = 5

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anticipate.cli import main
+from anticipate.lab.explain.routing_effect import forcing_cost, information
 from anticipate.lab.explain.selections import clustering, embed, select
 from anticipate.training.loading import load
 
@@ -162,3 +164,32 @@ def test_mistakes_are_one_line(words, message, capsys, tmp_path, monkeypatch):
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "o").exists()
+
+
+def test_experts_that_follow_the_activity_tell_all_of_it():
+    activities = ["tea", "eggs", "salad"] * 20
+    own = np.array([{"tea": 0, "eggs": 1, "salad": 2}[name] for name in activities])
+    same = np.zeros_like(own)
+    found = information(np.stack([own, same], axis=1)[:, :, None], activities)
+    assert found.mutual_information == pytest.approx(math.log(3) / 2)  # mean of both routers
+    assert found.shuffled_information < 0.1
+
+
+def test_forcing_costs_nothing_where_experts_are_equal(trained, synthetic_file):
+    model, module = load(trained, synthetic_file, ["--model.num_samples=1"])
+    module.setup("test")
+    batches = list(module.test_dataloader())[:1]
+    for name, parameter in model.named_parameters():
+        if name.endswith("A_log"):  # the experts of mixture blocks, and single matrices
+            parameter.data[:] = parameter.data[:1]
+    equal = forcing_cost(model, batches)
+    assert equal.forced_cost == [0.0, 0.0, 0.0]
+    for name, parameter in model.named_parameters():
+        if name.endswith("layer_scale"):
+            parameter.data.fill_(1)
+        if name.endswith("A_log") and len(parameter) > 1:
+            parameter.data[2] += 3
+    apart = forcing_cost(model, batches)
+    assert apart.future_error != equal.future_error
+    assert abs(apart.forced_cost[2]) > 0.01
+    assert forcing_cost(model, batches) == apart  # the routers choose again
