@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from anticipate.cli import main
+from anticipate.datasets.file.dense_file import DenseStore
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 TINY = [
@@ -77,10 +78,12 @@ def test_fit_leaves_config_checkpoint_scores_and_says_synthetic(run, capsys):
     assert list(document["scores"]) == [
         "MixANT",
         "MixANT (majority)",
+        "last-label (each sample)",
         "last-label (predicted labels)",
         "last-label (ground truth)",
         "tri-gram (predicted labels)",
         "tri-gram (ground truth)",
+        "tri-gram (ground truth, majority)",
     ]
     assert document["scores"]["MixANT"]["0.2"]["num_samples"] == 2
     assert "synthetic features" in capsys.readouterr().out
@@ -106,20 +109,40 @@ def test_test_repeats_the_scores_of_fit_and_predict_feeds_score(run, capsys, syn
 @pytest.mark.slow
 def test_the_majority_is_one_future_made_of_all(run, capsys, synthetic_file, tmp_path):
     folder = run("fit", "--trainer.max_epochs=1", "--model.num_samples=3")
-    found = scores(folder)["scores"]["MixANT (majority)"]
+    found = scores(folder)["scores"]
     run("predict", "--ckpt_path=last", "--model.num_samples=3")
-    one = tmp_path / "majority.h5"
-    with h5py.File(folder / "predictions.h5") as samples, h5py.File(one, "w") as file:
-        for video, ratios in samples.items():
-            for ratio, preds in ratios.items():
-                frames = [np.bincount(votes).argmax() for votes in preds[:].T]
-                file[f"{video}/{ratio}"] = np.array(frames)[None]
-    capsys.readouterr()
-    main(["score", "dense", str(one), "--data", str(synthetic_file), "--json"])
-    rescored = json.loads(capsys.readouterr().out)
-    for ratio, measures in found.items():
-        assert measures["num_samples"] == 1
-        assert rescored[ratio]["mean_moc"] == pytest.approx(measures["mean_moc"])
+
+    def most(preds, past):
+        return np.array([np.bincount(votes).argmax() for votes in preds.T])[None]
+
+    def repeated(preds, past):
+        return np.where(np.arange(preds.shape[1]) < past, preds, preds[:, past - 1 : past])
+
+    def rescored(change):
+        changed = tmp_path / "changed.h5"
+        with h5py.File(folder / "predictions.h5") as samples, h5py.File(changed, "w") as file:
+            for video, ratios in samples.items():
+                for ratio, preds in ratios.items():
+                    past = int(float(ratio.removeprefix("obs_")) * store.num_frames(video))
+                    file[f"{video}/{ratio}"] = change(preds[:], past)
+        capsys.readouterr()
+        main(["score", "dense", str(changed), "--data", str(synthetic_file), "--json"])
+        return json.loads(capsys.readouterr().out)
+
+    with DenseStore(synthetic_file) as store:
+        for name, change in (
+            ("MixANT (majority)", most),
+            ("last-label (each sample)", repeated),
+            (
+                "last-label (predicted labels)",
+                lambda preds, past: repeated(most(preds, past), past),
+            ),
+        ):
+            for ratio, measures in rescored(change).items():
+                assert measures["mean_moc"] == pytest.approx(found[name][ratio]["mean_moc"])
+    for name, measures in found.items():
+        one = "majority" in name
+        assert all(scored["num_samples"] == (1 if one else 3) for scored in measures.values())
 
 
 @pytest.mark.slow

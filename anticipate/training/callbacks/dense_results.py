@@ -1,9 +1,11 @@
 """Results of a dense test: the papers' table with the baselines, and `metrics.json`.
 
 Each baseline has two rows: after the ground truth of the observed part, which no model knows, and
-after the labels that the tested model predicts for it (majority of its samples). The majority of a
-model's samples has a row too: it is one future, as that of last-label, while Mean MoC counts every
-sample.
+after the labels that the tested model predicts for it (majority of its samples). Mean MoC counts
+every sample, and a majority is more often right than a sample: so there are rows that compare like
+with like. The majority of the model's samples and of the tri-gram's after the ground truth are one
+future, as that of last-label; `last-label (each sample)` continues each sample by its own last
+label.
 """
 
 from typing import Any
@@ -31,6 +33,8 @@ __all__ = ["DenseResults"]
 
 OBSERVATIONS = ("predicted labels", "ground truth")
 """What baselines continue: labels of the observed part, by the model or by the annotation."""
+EACH_SAMPLE = "last-label (each sample)"
+TRIGRAM_MAJORITY = "tri-gram (ground truth, majority)"
 
 
 class DenseResults(Callback):
@@ -55,6 +59,7 @@ class DenseResults(Callback):
             trigram = TriGram.fit(data.train_transcripts(), data.num_classes)
             self._models = {"last-label": LastLabel(), "tri-gram": trigram}
         names = [f"{name} ({seen})" for name in self._models for seen in OBSERVATIONS]
+        names = [EACH_SAMPLE, *names, TRIGRAM_MAJORITY] if self.baselines else names
         self._scores = {
             name: {
                 ratio: DenseScores(data.num_classes, ratio, pl_module.pred_ratios).to(
@@ -85,7 +90,7 @@ class DenseResults(Callback):
             if len(forecast.preds) > 1:
                 metric = self._scores[_majority_name(pl_module)][ratio]
                 metric.update(predicted.unsqueeze(0).to(targets.device), targets)
-            self._continue(batch, row, predicted, len(forecast.preds), pl_module.pred_ratios[-1])
+            self._continue(batch, row, forecast.preds[:, row], predicted, pl_module.pred_ratios[-1])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
@@ -102,13 +107,21 @@ class DenseResults(Callback):
         self,
         batch: DenseBatch,
         row: int,
+        samples: Int[Tensor, "samples frames"],
         predicted: Int[Tensor, " frames"],
-        num_samples: int,
         horizon: float,
     ) -> None:
         ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
         past, end = evaluation_window(num_frames, ratio, horizon)
         targets = batch.frame_targets[row, :num_frames]
+
+        def score(name: str, preds: np.ndarray) -> None:
+            metric = self._scores[name][ratio]
+            metric.update(torch.from_numpy(preds).to(targets.device), targets)
+
+        if self._models and len(samples) > 1:
+            own = samples[:, :past].cpu().numpy()
+            score(EACH_SAMPLE, np.pad(own, ((0, 0), (0, end - past)), mode="edge"))
         pasts = (predicted[:past], targets[:past])
         observations = dict(zip(OBSERVATIONS, pasts, strict=True))
         for name, model in self._models.items():
@@ -116,11 +129,12 @@ class DenseResults(Callback):
                 preds = model.forecast(
                     labels.cpu().numpy(),
                     end,
-                    num_samples,
+                    len(samples),
                     np.random.default_rng([self.seed, *batch.video_ids[row].encode()]),
                 )
-                metric = self._scores[f"{name} ({observation})"][ratio]
-                metric.update(torch.from_numpy(preds).to(targets.device), targets)
+                score(f"{name} ({observation})", preds)
+                if (name, observation) == ("tri-gram", "ground truth") and len(samples) > 1:
+                    score(TRIGRAM_MAJORITY, majority(torch.from_numpy(preds)).unsqueeze(0).numpy())
 
     @rank_zero_only
     def _publish(
