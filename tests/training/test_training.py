@@ -106,17 +106,26 @@ def test_test_repeats_the_scores_of_fit_and_predict_feeds_score(run, capsys, syn
             assert rescored[ratio][measure] == pytest.approx(measures[measure])
 
 
+def most(preds, past):
+    return np.array([np.bincount(votes).argmax() for votes in preds.T])[None]
+
+
+def repeated(preds, past):
+    return np.where(np.arange(preds.shape[1]) < past, preds, preds[:, past - 1 : past])
+
+
+CHANGES = {
+    "MixANT (majority)": most,
+    "last-label (each sample)": repeated,
+    "last-label (predicted labels)": lambda preds, past: repeated(most(preds, past), past),
+}
+
+
 @pytest.mark.slow
-def test_the_majority_is_one_future_made_of_all(run, capsys, synthetic_file, tmp_path):
+def test_rows_next_to_the_model_follow_from_its_predictions(run, capsys, synthetic_file, tmp_path):
     folder = run("fit", "--trainer.max_epochs=1", "--model.num_samples=3")
     found = scores(folder)["scores"]
     run("predict", "--ckpt_path=last", "--model.num_samples=3")
-
-    def most(preds, past):
-        return np.array([np.bincount(votes).argmax() for votes in preds.T])[None]
-
-    def repeated(preds, past):
-        return np.where(np.arange(preds.shape[1]) < past, preds, preds[:, past - 1 : past])
 
     def rescored(change):
         changed = tmp_path / "changed.h5"
@@ -130,14 +139,7 @@ def test_the_majority_is_one_future_made_of_all(run, capsys, synthetic_file, tmp
         return json.loads(capsys.readouterr().out)
 
     with DenseStore(synthetic_file) as store:
-        for name, change in (
-            ("MixANT (majority)", most),
-            ("last-label (each sample)", repeated),
-            (
-                "last-label (predicted labels)",
-                lambda preds, past: repeated(most(preds, past), past),
-            ),
-        ):
+        for name, change in CHANGES.items():
             for ratio, measures in rescored(change).items():
                 assert measures["mean_moc"] == pytest.approx(found[name][ratio]["mean_moc"])
     for name, measures in found.items():
