@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from anticipate.models.learning_rate import training_steps
+
 
 class WarmUpEMA(WeightAveraging):
     """Averages the weights, slowly at first; tests and `state_dict` of checkpoints use the average.
@@ -39,7 +41,7 @@ class WarmUpEMA(WeightAveraging):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Turn the window into a decay, now that the length of the training is known."""
         if self.window is not None:
-            window = max(self.window * trainer.estimated_stepping_batches, self.update_every)
+            window = max(self.window * training_steps(trainer), self.update_every)
             self.beta = 1 - self.update_every / window
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:

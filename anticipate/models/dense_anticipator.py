@@ -36,6 +36,9 @@ class DenseAnticipator(pl.LightningModule):
         pred_ratios: Horizons beta to score, as shares of the whole video; set from the data.
     """
 
+    scores: dict[str, dict[str, Any]]
+    """Scores of the last epoch of each stage, for whoever comes after it; the same everywhere."""
+
     def __init__(
         self,
         num_classes: int,
@@ -45,6 +48,7 @@ class DenseAnticipator(pl.LightningModule):
     ) -> None:
         super().__init__()
         require_forecast(self)
+        self.scores = {}
         self.num_classes, self.sample_rate = num_classes, sample_rate
         self.obs_ratios, self.pred_ratios = tuple(obs_ratios), tuple(pred_ratios)
         for stage in STAGES:
@@ -116,7 +120,7 @@ class DenseAnticipator(pl.LightningModule):
         return forecast
 
     def _log_scores(self, stage: str) -> None:
-        scores = self.compute_scores(stage)
+        scores = self.scores[stage] = self.compute_scores(stage)
         self.log_dict(
             {
                 f"{stage}/{measure}/obs{obs_ratio}_pred{pred_ratio}": value

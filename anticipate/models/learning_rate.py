@@ -10,6 +10,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from anticipate.errors import ConfigError
 
 
+def training_steps(trainer: pl.Trainer) -> int | float:
+    """Return the optimizer steps of a training; infinite where its length is not known.
+
+    Where the number of epochs is known it counts, also for a training that `max_steps` ends early:
+    the rest, resumed, then is what it would have been.
+    """
+    steps = trainer.estimated_stepping_batches  # loads the data where nobody has
+    epochs = trainer.max_epochs
+    if epochs is None or epochs < 1:
+        return steps
+    return epochs * math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+
+
 def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSchedulerConfigType:
     """Return a schedule that rises linearly for some steps and falls to 0 along half a cosine.
 
@@ -21,7 +34,7 @@ def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSc
     Raises:
         ConfigError: The length of the training is not known, or the rise is negative.
     """
-    total = trainer.estimated_stepping_batches
+    total = training_steps(trainer)
     if not math.isfinite(total) or total < 1:
         raise ConfigError(
             "the learning rate falls to 0 over the training, but its length is not known: set "

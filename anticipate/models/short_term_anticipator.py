@@ -29,9 +29,13 @@ class ShortTermAnticipator(pl.LightningModule):
         protocol: What is scored, and on which rows and classes; set from the data.
     """
 
+    scores: dict[str, dict[str, Any]]
+    """Scores of the last epoch of each stage, for whoever comes after it; the same everywhere."""
+
     def __init__(self, protocol: ShortTermProtocol) -> None:
         super().__init__()
         require_forecast(self)
+        self.scores = {}
         for stage in STAGES:
             self.add_module(f"{stage}_scores", ShortTermScores(protocol))
 
@@ -89,6 +93,6 @@ class ShortTermAnticipator(pl.LightningModule):
         return forecast
 
     def _log_scores(self, stage: str) -> None:
-        scores = named_scores(self.compute_scores(stage))
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()})
+        scores = self.scores[stage] = self.compute_scores(stage)
+        self.log_dict({f"{stage}/{name}": value for name, value in named_scores(scores).items()})
         self.metric(stage).reset()

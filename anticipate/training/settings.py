@@ -61,6 +61,15 @@ WITHOUT_EFFECT = (
 ANY_PLACE = (".scan_backend",)
 """.. and how they end, wherever they are."""
 
+ADDED = {
+    "balancing_momentum": 0.0,
+    "expert_init": "identical",
+    "lr_schedule": "plateau",
+    "steps_per_pool": 32,
+    "warmup_steps": 0,
+}
+"""Settings that runs of earlier versions do not name, and the values that are what they did."""
+
 YAML_MODE = "anticipate"
 """Name under which jsonargparse knows our loader."""
 
@@ -266,7 +275,9 @@ def decisive(settings: Settings) -> dict[str, Any]:
     return {
         key: value
         for key, value in settings.items()
-        if not key.startswith(WITHOUT_EFFECT) and not key.endswith(ANY_PLACE)
+        if not key.startswith(WITHOUT_EFFECT)
+        and not key.endswith(ANY_PLACE)
+        and ADDED.get(key.rpartition(".")[2], ...) != value
     }
 
 

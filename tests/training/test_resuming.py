@@ -71,9 +71,10 @@ def test_changed_settings_are_refused_and_nothing_is_written(fit, option, messag
 
 @pytest.mark.slow
 def test_what_may_change_is_noted_and_the_settings_stay(fit):
-    fit("--trainer.max_epochs=1")
+    rule = ("--model.lr_schedule=plateau", "--model.warmup_steps=0", "--model.ema_window=null")
+    fit("--trainer.max_epochs=1", *rule)
     config = (FOLDER / "config.yaml").read_text()
-    assert fit("--trainer.max_epochs=2", "--ckpt_path=last", "--data.num_workers=1") == ""
+    assert fit("--trainer.max_epochs=2", "--ckpt_path=last", "--data.num_workers=1", *rule) == ""
     assert (FOLDER / "config.yaml").read_text() == config
     assert yaml.safe_load(config)["trainer"]["max_epochs"] == 1
     (line,) = map(json.loads, (FOLDER / "resumes.jsonl").read_text().splitlines())

@@ -92,11 +92,11 @@ class DenseResults(Callback):
                 metric.update(predicted.unsqueeze(0).to(targets.device), targets)
             self._continue(batch, row, forecast.preds[:, row], predicted, pl_module.pred_ratios[-1])
 
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
-        if not isinstance(pl_module, DenseAnticipator):
+        if not isinstance(pl_module, DenseAnticipator) or "test" not in pl_module.scores:
             return
-        rows = {pl_module.method: pl_module.compute_scores()}
+        rows = {pl_module.method: pl_module.scores["test"]}
         for name, metrics in self._scores.items():
             scores = {str(r): m.compute() for r, m in metrics.items() if m.update_called}
             if scores:

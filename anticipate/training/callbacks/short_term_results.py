@@ -64,10 +64,10 @@ class ShortTermResults(Callback):
             logits = torch.from_numpy(self._forecast(name, batch)).to(batch.targets.device)
             metric.update(logits, batch.targets, batch.segment_ids)
 
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
-        if isinstance(pl_module, ShortTermAnticipator):
-            rows = {pl_module.method: pl_module.compute_scores()}
+        if isinstance(pl_module, ShortTermAnticipator) and "test" in pl_module.scores:
+            rows = {pl_module.method: pl_module.scores["test"]}
             rows |= {name: metric.compute() for name, metric in self._metrics.items()}
             self._publish(trainer, pl_module, rows)
 
