@@ -1,5 +1,6 @@
 """Checkpoints are written whole or not at all."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,35 @@ def test_a_write_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch, f
         WholeCheckpointIO().save_checkpoint({}, path)
     assert read_checkpoint(path)["epoch"] == 1
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_rename_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    WholeCheckpointIO().save_checkpoint({"state_dict": {}, "epoch": 1}, path)
+
+    def fails(source: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(CheckpointError, match="the checkpoint of the epoch before is untouched"):
+        WholeCheckpointIO().save_checkpoint({"state_dict": {}, "epoch": 2}, path)
+    assert read_checkpoint(path)["epoch"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path]).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        path = tmp_path / "last.ckpt"
+        small, large = ({"state_dict": {"w": torch.zeros(n)}, "epoch": n} for n in (10, 10**6))
+        WholeCheckpointIO().save_checkpoint(small, path)
+        with pytest.raises(CheckpointError, match="cannot be written, .* bytes are free"):
+            WholeCheckpointIO().save_checkpoint(large, path)
+        assert read_checkpoint(path)["epoch"] == 10
+        assert list(tmp_path.iterdir()) == [path]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
