@@ -45,7 +45,7 @@ def test_a_rename_that_fails_keeps_the_checkpoint_before(tmp_path, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Path, "replace", fails)
-    with pytest.raises(CheckpointError, match="the checkpoint of the epoch before is untouched"):
+    with pytest.raises(CheckpointError, match="the checkpoint of the previous epoch is intact"):
         WholeCheckpointIO().save_checkpoint({"state_dict": {}, "epoch": 2}, path)
     assert read_checkpoint(path)["epoch"] == 1
     assert list(tmp_path.iterdir()) == [path]
@@ -58,7 +58,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
         path = tmp_path / "last.ckpt"
         small, large = ({"state_dict": {"w": torch.zeros(n)}, "epoch": n} for n in (10, 10**6))
         WholeCheckpointIO().save_checkpoint(small, path)
-        with pytest.raises(CheckpointError, match="cannot be written, .* bytes are free"):
+        with pytest.raises(CheckpointError, match=r"cannot be written, .* bytes are free"):
             WholeCheckpointIO().save_checkpoint(large, path)
         assert read_checkpoint(path)["epoch"] == 10
         assert list(tmp_path.iterdir()) == [path]
