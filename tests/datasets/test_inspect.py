@@ -24,7 +24,7 @@ def test_the_document_has_the_promised_keys(synthetic_file, capsys):
         "synthetic": True,
         "source": "invented with seed 0",
         "splits": {"1": {"train": 12, "test": 12}, "2": {"train": 12, "test": 12}},
-        "notes": {"synthesis": {"noise": 1.0, "seed": 0}},
+        "notes": {"synthesis": {"noise": 1.0, "seed": 0, "scale": 1.0}},
     }
 
 

@@ -86,11 +86,12 @@ class DenseResults(Callback):
         for row, ratio in enumerate(batch.obs_ratios):
             frames = slice(int(batch.num_frames[row]))
             targets = batch.frame_targets[row, frames]
-            predicted = majority(forecast.preds[:, row, frames])
+            samples = forecast.preds[:, row, frames]
+            predicted = majority(samples)
             if len(forecast.preds) > 1:
                 metric = self._scores[_majority_name(pl_module)][ratio]
                 metric.update(predicted.unsqueeze(0).to(targets.device), targets)
-            self._continue(batch, row, forecast.preds[:, row], predicted, pl_module.pred_ratios[-1])
+            self._continue(batch, row, samples, predicted, pl_module.pred_ratios[-1])
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
