@@ -10,10 +10,8 @@ from traceback import walk_tb
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the operating system when there is no room for a file."""
 
-
 HDF5_READERS = ("/h5py/", "/anticipate/datasets/file/")
 """Code that fails where the content of an HDF5 file is not what it should be."""
-
 
 RESTORING = "/trainer/connectors/checkpoint_connector.py"
 """Code of Lightning that fails where a checkpoint is not one of its own."""
@@ -56,7 +54,8 @@ def mistake_behind(error: Exception) -> AnticipateError | None:
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     files = [f"/{frame.f_code.co_filename}".replace("\\", "/") for frame in frames]
     reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if any(RESTORING in file for file in files):
+    saving = any(frame.f_code.co_name == "dump_checkpoint" for frame in frames)
+    if any(RESTORING in file for file in files) and not saving:
         paths = (frame.f_locals.get("checkpoint_path") for frame in frames)
         path = next(filter(None, paths), "the checkpoint")
         return CheckpointError(
