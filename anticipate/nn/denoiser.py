@@ -284,16 +284,7 @@ class BlockStack(Denoiser):
         valid: Bool[Tensor, "batch tokens"],
         self_cond: Float[Tensor, "batch tokens classes"] | None = None,
     ) -> DenoiserOutput:
-        """Estimate the clean labels x_0 from the noisy labels x_t.
-
-        Args:
-            x_t: Noisy one-hot labels of observed and future tokens.
-            t: Diffusion step of each row.
-            condition: What `encode` returned.
-            observed: Tokens with features.
-            valid: Observed and future tokens; the rest is padding.
-            self_cond: Previous estimate of x_0; None for none.
-        """
+        """Estimate the clean labels, see `Denoiser.forward`."""
         mask = valid.unsqueeze(-1).to(x_t.dtype)
         labels = self.channel_dropout(x_t.transpose(1, 2)).transpose(1, 2)
         if self.self_conditioning:
