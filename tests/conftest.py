@@ -1,5 +1,6 @@
 """Fixtures that several parts of the tests need."""
 
+import signal
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
@@ -13,6 +14,12 @@ from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.datasets.file.short_term_file import FeatureFormat, ShortTermWriter
 from anticipate.datasets.prepare import main
 from anticipate.datasets.release.releases import RecordedVideo, ShortTermRelease, Vocabulary
+
+
+@pytest.fixture(scope="session", autouse=True)
+def usual_ctrl_c() -> None:
+    """Handle SIGINT as usual: the background jobs of a shell inherit that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
