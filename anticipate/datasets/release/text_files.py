@@ -26,7 +26,8 @@ def read_lines(path: Path, what: str) -> list[str]:
         DataError: The file is missing, empty, no UTF-8 text, or has an empty line before its end.
     """
     try:
-        lines = [line.rstrip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        # `splitlines` and `rstrip` alone would take other control characters for ends and blanks.
+        lines = [line.rstrip(" \t") for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except OSError as error:
         raise DataError(f"{path}: cannot read {what}: {error.strerror}") from error
     except UnicodeDecodeError as error:

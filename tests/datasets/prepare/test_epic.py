@@ -334,3 +334,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_id(ek100):
     path.write_text("\ufeff" + path.read_text())
     release = EpicKitchens100.read_annotation(ek100)
     assert release.splits["1"]["train"].segment_ids[0] == "P01_01_0"
+
+
+def test_control_characters_are_no_ends_of_lines(ek100):
+    replace(ek100 / "training.csv", "P01_01_0,", "P01\x0b_01_0,")
+    release = EpicKitchens100.read_annotation(ek100)
+    assert release.splits["1"]["train"].segment_ids[0] == "P01\x0b_01_0"
