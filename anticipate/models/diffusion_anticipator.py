@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from anticipate.choices import checked_choices
+from anticipate.datasets.batches.buckets import LengthBuckets
 from anticipate.diffusion.objective import Reduction, add_noise, one_hot, reconstruction_loss
 from anticipate.diffusion.sampling import initial_noise, sample
 from anticipate.diffusion.schedule import (
@@ -61,7 +62,8 @@ class DiffusionAnticipator(DenseAnticipator):
         load_balancing: Weight lambda of the load balancing loss in Eq. 19.
         balancing_momentum: Weight of the steps before in the usage that Eq. 17 balances; 0 for that
             of the batch alone.
-        loss_reduction: `mean` (per token) or `released` (as the public code of GTDA and MANTA).
+        loss_reduction: `mean` (per token) or `released` (as the public code of GTDA and MANTA:
+            an item counts as much as it is long, as in batches that are not sorted by length).
         self_conditioning_prob: Share of training steps that see their own first estimate.
         num_train_timesteps: Diffusion steps T in training.
         seed: Seed of noise in training and of the futures.
@@ -129,6 +131,7 @@ class DiffusionAnticipator(DenseAnticipator):
         )
         self.plateau_factor, self.plateau_patience = plateau_factor, plateau_patience
         self.load_balancing, self.loss_reduction = load_balancing, loss_reduction
+        self.length_weight = 1.0
         self.balancing_momentum, self.usage = balancing_momentum, None
         self.self_conditioning_prob, self.num_train_timesteps = (
             self_conditioning_prob,
@@ -143,11 +146,24 @@ class DiffusionAnticipator(DenseAnticipator):
         """Name of the network, which is what papers call the method."""
         return self.denoiser.method
 
+    def on_train_batch_start(self, batch: DenseBatch, batch_idx: int) -> None:
+        """Weigh the batch of `released` by its padded length over the mean of the epoch.
+
+        That loss divides an item by the padded length of its batch. In shuffled batches that is
+        much the same for all items; where batches are sorted by length, short items would count as
+        much as long ones.
+        """
+        batches = getattr(self.trainer.train_dataloader, "batch_sampler", None)
+        if self.loss_reduction == "released" and isinstance(batches, LengthBuckets):
+            self.length_weight = batch.targets.shape[1] / batches.mean_padded_length
+
     def training_step(self, batch: DenseBatch) -> Tensor:
         """Return (1 - lambda) L_rec + lambda L_lb (Eq. 19)."""
         x_0 = one_hot(batch.targets, batch.valid, self.num_classes)
         output = self._denoise_noisy(batch, x_0)
-        reconstruction = reconstruction_loss(x_0, output.x_0, batch.valid, self.loss_reduction)
+        reconstruction = self.length_weight * reconstruction_loss(
+            x_0, output.x_0, batch.valid, self.loss_reduction
+        )
         balancing = load_balancing_loss(output.gamma, self._usage_before(output.gamma))
         loss = (1 - self.load_balancing) * reconstruction + self.load_balancing * balancing
         self._log_training(loss, reconstruction, balancing, output.gamma, len(x_0))

@@ -5,6 +5,7 @@ part of the batching, as only then all processes work on items of similar length
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,13 @@ class LengthBuckets(Sampler[list[Draw]]):
             epoch: Number of finished epochs.
         """
         self.epoch = epoch
+
+    @cached_property
+    def mean_padded_length(self) -> float:
+        """Tokens that an item is padded to, averaged over the items of the first epoch."""
+        steps = self._steps(np.random.default_rng((self.seed, 0)))
+        longest = [self.lengths[step].max() for step in steps]
+        return float(np.average(longest, weights=[len(step) for step in steps]))
 
     def __len__(self) -> int:
         filled_up = len(self.lengths) + -len(self.lengths) % self.world_size
