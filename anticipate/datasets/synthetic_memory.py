@@ -1,4 +1,4 @@
-"""`anticipate prepare synthetic_memory`: activities that differ in pace alone, made to test routing.
+"""`anticipate prepare synthetic_memory`: activities that differ in pace alone, to test routing.
 
 All videos show the same cycle of actions. An activity is how long an action lasts: 3, 9 or 27
 seconds. How far back a frame still tells of the current action therefore depends on the activity,
