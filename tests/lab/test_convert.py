@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from anticipate.cli import main
-from anticipate.lab.benchmark.aga_reencoding import ReencodingAGA
 from anticipate.training.loading import load
+from tests.nn.reencoding_aga import ReencodingAGA
 
 
 def reference(num_classes=120, feature_dim=2, **variant):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from anticipate.errors import CheckpointError
-from anticipate.lab.benchmark.aga_reencoding import ReencodingAGA
 from anticipate.nn import aga_from_reference
+from tests.nn.reencoding_aga import ReencodingAGA
 
 SIZES = {"num_classes": 11, "feature_dim": 12, "hidden_dim": 32}
 VARIANTS = [

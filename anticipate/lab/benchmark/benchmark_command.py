@@ -1,26 +1,42 @@
 """The command line of the benchmarks."""
 
 import argparse
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
 from anticipate.console import CommandParser, notice, print_json
-from anticipate.lab.benchmark.speed_table import Report, describe, document, tables
+from anticipate.lab.benchmark.timing import Group
+from anticipate.machine import cpu_name
 
 BENCHMARKS = {
-    "scan": "the selective scan: time against other scans, growth with length",
-    "block": "one denoising step: against its own matrix products, growth with samples and experts",
-    "sample": "25 futures of one video: time by solver and number of steps",
-    "train": "one training step: against the reference scan, growth with length",
-    "aga": "AGA: against encoding its whole queue again at every step",
-    "data": "one training item: bytes and time against loading a whole .npy file",
-    "metrics": "the scores of one split: against a loop over frames",
+    "scan": ("scan_speed:run", "the selective scan: time against other scans, growth with length"),
+    "block": (
+        "mixant_speed:block",
+        "one denoising step: against its own matrix products, growth with samples and experts",
+    ),
+    "sample": (
+        "mixant_speed:sample",
+        "25 futures of one video: time by solver and number of steps",
+    ),
+    "train": (
+        "mixant_speed:train",
+        "one training step: against the reference scan, growth with length",
+    ),
+    "aga": ("aga_speed:run", "AGA: forward passes and training steps, time and memory by batch"),
+    "data": ("data_speed:run", "one training item: bytes and time against loading a whole .npy"),
+    "metrics": ("metrics_speed:run", "the scores of one split: against a loop over frames"),
 }
-"""Name of each benchmark, whose module is that and `_speed`, and its line in the help."""
+"""The function of each benchmark, in a file of this folder, and its line in the help."""
 
-STUDIES = {"solvers": "a trained model's scores by solver and number of denoising steps"}
-"""Likewise what is measured on a checkpoint: scores instead of times."""
-
+SOLVERS = "a trained model's scores by solver and number of denoising steps"
 STEPS = (2, 3, 5, 8, 10, 15, 20, 25, 50)
 SPACINGS = ("leading", "trailing")
 
@@ -34,25 +50,73 @@ def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv[1:])
     machine = describe()
     notice(f"benchmark {options.name} on {machine['cpu']}, {machine['threads']} threads")
-    stem = options.name if options.name in STUDIES else f"{options.name}_speed"
-    module = import_module(f"anticipate.lab.benchmark.{stem}")
-    if options.name in STUDIES:
-        module.run(options)
+    if options.name == "solvers":
+        from anticipate.lab.benchmark.solvers import run  # here: Lightning takes seconds to import
+
+        run(options)
         return
-    report: Report = module.run(options.quick, options.repeats)
+    groups = benchmark(options.name)(options.quick, options.repeats)
     if options.json:
-        print_json(document(options.name, report, machine, options.quick, options.repeats))
-    else:
-        _print_tables(report, machine)
-
-
-def _print_tables(report: Report, machine: dict[str, str | int]) -> None:
-    from rich.console import Console  # here: --json does without it
-
+        print_json(
+            {
+                "benchmark": options.name,
+                "machine": machine,
+                "quick": options.quick,
+                "repeats": options.repeats,
+                "groups": [
+                    {**group._asdict(), "rows": [row._asdict() for row in group.rows]}
+                    for group in groups
+                ],
+            }
+        )
+        return
     console = Console()
-    for table in tables(report):
+    for table in tables(groups):
         console.print(table)
     console.print(", ".join(f"{what} {value}" for what, value in machine.items()), highlight=False)
+
+
+def benchmark(name: str) -> Callable[[bool, int], Sequence[Group]]:
+    """Return a benchmark: a function of whether sizes are tiny, and of the rounds of measuring."""
+    module, _, function = BENCHMARKS[name][0].partition(":")
+    found: Callable[[bool, int], Sequence[Group]] = getattr(
+        import_module(f"anticipate.lab.benchmark.{module}"), function
+    )
+    return found
+
+
+def describe() -> dict[str, str | int]:
+    """Return processor, threads that torch uses, versions, and how busy the machine is (1 min)."""
+    return {
+        "cpu": cpu_name(),
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
+    }
+
+
+def tables(groups: Sequence[Group]) -> Iterator[Table]:
+    """Yield one table per group."""
+    for group in groups:
+        figures = list(dict.fromkeys(name for row in group.rows for name in row.figures))
+        table = Table(title=group.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.min_width, table.title_justify = len(group.title), "left"
+        table.caption, table.caption_justify = "\n".join(group.notes) or None, "left"
+        for column in ("", "ms", "best ms", "ratio", *figures):
+            table.add_column(column, justify="right" if column else "left")
+        for row in group.rows:
+            cells = (_number(row.figures[name]) if name in row.figures else "" for name in figures)
+            times = (_number(1000 * row.seconds), _number(1000 * row.fastest))
+            table.add_row(row.name, *times, f"{_number(row.ratio)} x", *cells)
+        yield table
+
+
+def _number(value: float) -> str:
+    if value and not 0.001 <= abs(value) < 1e6:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,35 +124,29 @@ def _parser() -> argparse.ArgumentParser:
         prog="anticipate benchmark", description="Measure speed and memory on this machine."
     )
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
-    for name, help_ in {**BENCHMARKS, **STUDIES}.items():
+    for name, (_, help_) in {**BENCHMARKS, "solvers": ("", SOLVERS)}.items():
         one = names.add_parser(name, help=help_, description=f"Measure {help_}.")
         one.add_argument("--json", action="store_true", help="write one JSON document to stdout")
-        add_options = _add_study if name in STUDIES else _add_timing
-        add_options(one)
+        add_options = _add_solvers if name == "solvers" else _add_timing
+        add_options(one.add_argument)
     return parser
 
 
-def _add_timing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument(
-        "--repeats", type=_count, default=5, metavar="N", help="rounds of measuring (default: 5)"
-    )
+def _add_timing(add: Callable[..., object]) -> None:
+    add("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    add("--repeats", type=_count, default=5, metavar="N", help="rounds of measuring (default: 5)")
 
 
-def _add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--ckpt", type=Path, required=True, metavar="FILE", help="checkpoint in its run folder"
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="FILE.h5", help="data file (default: that of the run)"
-    )
-    parser.add_argument(
+def _add_solvers(add: Callable[..., object]) -> None:
+    add("--ckpt", type=Path, required=True, metavar="FILE", help="checkpoint in its run folder")
+    add("--data", type=Path, metavar="FILE.h5", help="data file (default: that of the run)")
+    add(
         "--videos",
         type=_count,
         metavar="N",
         help="test videos, evenly spread (default: as the run)",
     )
-    parser.add_argument(
+    add(
         "--steps",
         type=_count,
         nargs="+",
@@ -96,7 +154,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"numbers of denoising steps (default: {' '.join(map(str, STEPS))})",
     )
-    parser.add_argument(
+    add(
         "--spacings",
         nargs="+",
         choices=SPACINGS,
@@ -104,12 +162,8 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="which steps: leading, trailing (default: both)",
     )
-    parser.add_argument(
-        "--seeds", type=_several, default=3, metavar="N", help="seeds of the noise (default: 3)"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder for solvers.csv and solvers.png"
-    )
+    add("--seeds", type=_several, default=3, metavar="N", help="seeds of the noise (default: 3)")
+    add("--output", type=Path, metavar="DIR", help="folder for solvers.csv and solvers.png")
 
 
 def _count(text: str) -> int:

@@ -1,15 +1,19 @@
-"""The selective scan, a fused C loop, the reference backend and the scans of other packages."""
+"""The selective scan, beside the reference backend and the scans of other packages.
+
+Those form (batch, length, d_inner, d_state) tensors. The inputs have D, delta_bias and softplus, no
+gate, and A per sample: what a layer of MixANT hands to its scan.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from importlib.util import find_spec
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
-from anticipate.lab.benchmark import fused_c, peers
-from anticipate.lab.benchmark.speed_table import MIB, Group, Report
-from anticipate.lab.benchmark.timing import compare, interleaved, peak_memory, without_result
+from anticipate.lab.benchmark.timing import Candidate, Group, compare, peak_memory
 from anticipate.nn.scan import selective_scan
 from anticipate.nn.scan.inputs import ScanInputs
 
@@ -17,74 +21,62 @@ Scan = Callable[[ScanInputs], Tensor]
 
 LENGTHS = (500, 1000, 4000, 16000)
 GROWTH_BATCH = 2
-PEER_LIMIT = 2**30
-"""Bytes of states beyond which a peer, which forms all of them, is left out."""
-TIME_LIMIT = 2.0
-"""Seconds of a pass beyond which a peer is left out."""
-
-SCANS: dict[str, Scan] = {
-    "anticipate": lambda x: selective_scan(*x),
-    "reference backend": lambda x: selective_scan(*x, backend="reference"),
-    "mamba_ssm's reference": peers.mamba_ssm_reference,
-    "mambapy": peers.mambapy_scan,
-}
-"""Scans that can be differentiated, by name; the first is what `auto` chooses."""
-
-PEERS = (peers.mamba_ssm_reference, peers.mambapy_scan)
 
 
-def run(quick: bool, repeats: int) -> Report:
-    """Measure forward, forward and backward, and growth with length."""
+def run(quick: bool, repeats: int) -> list[Group]:
+    """Measure forward, forward and backward, and the growth of our scans with length."""
     frames = 33 if quick else 490
     lengths = (16, 64) if quick else LENGTHS
-    return Report(
-        (
-            forward(2 if quick else 25, frames, repeats),
-            forward_backward(2 if quick else 8, frames, repeats),
-            *(growth(name, lengths, repeats, memory=not quick) for name in _installed()[0]),
-        )
-    )
+    return [
+        forward(2 if quick else 25, frames, repeats),
+        forward_backward(2 if quick else 8, frames, repeats),
+        *(growth(name, lengths, repeats, memory=not quick) for name in OURS),
+    ]
 
 
 def forward(batch: int, frames: int, repeats: int) -> Group:
-    """Compare all scans, the fused C loop included, without gradients."""
+    """Compare all scans without gradients."""
     x = make_inputs(batch, frames)
     scans, notes = _installed()
-    fused = fused_c.build()
-    if fused is None:
-        notes.append("fused C loop left out: no C compiler found")
-    else:
-        scans["fused C loop"] = fused
     candidates = {name: partial(scan, x) for name, scan in scans.items()}
     return compare(f"forward, batch {batch}, {frames} frames", candidates, repeats, notes=notes)
 
 
 def forward_backward(batch: int, frames: int, repeats: int) -> Group:
     """Compare the scans with the gradients of all inputs."""
-    x = make_inputs(batch, frames).map(Tensor.requires_grad_)
     scans, notes = _installed()
-    candidates = {name: partial(_with_gradients, scan, x) for name, scan in scans.items()}
+    candidates = {name: gradient_work(name, batch, frames) for name in scans}
     title = f"forward and backward, batch {batch}, {frames} frames"
     return compare(title, candidates, repeats, notes=notes)
 
 
 def growth(name: str, lengths: Sequence[int], repeats: int, memory: bool) -> Group:
-    """Time one scan with gradients at several lengths, a peer only as far as it fits."""
-    fitting, notes = _fitting(name, lengths)
-    titles = {length: f"{length} frames" for length in fitting}
-    candidates = {titles[length]: without_result(gradient_work(name, length)) for length in fitting}
-    figures = {titles[n]: _memory_figure(name, n) for n in fitting} if memory else {}
+    """Time one scan with gradients at several lengths."""
+    candidates = {f"{n} frames": gradient_work(name, GROWTH_BATCH, n) for n in lengths}
+    figures = {
+        f"{n} frames": peak_memory(gradient_work, (name, 1, 32), (name, GROWTH_BATCH, n))
+        for n in (lengths if memory else ())
+    }
     title = f"{name}, forward and backward, batch {GROWTH_BATCH}, by length"
-    return compare(title, candidates, repeats, figures, notes)
+    return compare(title, candidates, repeats, figures, same=False)
+
+
+def gradient_work(name: str, batch: int, length: int) -> Candidate:
+    """Return one forward and backward pass as a function."""
+    x = make_inputs(batch, length).map(Tensor.requires_grad_)
+    inputs = [tensor for tensor in x.tensors() if tensor is not None]
+
+    def work() -> tuple[Tensor, ...]:
+        y = SCANS[name](x)
+        return (y.detach(), *torch.autograd.grad(y.sum(), inputs))
+
+    return work
 
 
 def make_inputs(batch: int, length: int, d_inner: int = 128, d_state: int = 16) -> ScanInputs:
     """Return random inputs like those of a layer: A per sample, channels contiguous."""
     generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
+    normal = partial(torch.randn, generator=generator)
     return ScanInputs(
         u=normal(batch, length, d_inner).mT,
         delta=normal(batch, length, d_inner).mT,
@@ -97,48 +89,52 @@ def make_inputs(batch: int, length: int, d_inner: int = 128, d_state: int = 16) 
     )
 
 
-def gradient_work(name: str, length: int) -> Callable[[], Any]:
-    """Prepare one forward and backward pass for a process of its own."""
-    x = make_inputs(GROWTH_BATCH, length).map(Tensor.requires_grad_)
-    return partial(_with_gradients, SCANS[name], x)
+def mamba_ssm_reference(x: ScanInputs) -> Float[Tensor, "batch d_inner length"]:
+    """Scan as the pure PyTorch reference of mamba_ssm does: discretise all, then loop over time."""
+    dt = _time_step(x)
+    decay = torch.exp(torch.einsum("bdl,bdn->bldn", dt, x.A))
+    inflow = torch.einsum("bdl,bnl->bldn", dt * x.u, x.B)
+    state = torch.zeros_like(inflow[:, 0])
+    outputs = []
+    for token in range(decay.shape[1]):
+        state = decay[:, token] * state + inflow[:, token]
+        outputs.append(torch.einsum("bdn,bn->bd", state, x.C[..., token]))
+    return _skip(x, torch.stack(outputs, dim=2))
 
 
-def _with_gradients(scan: Scan, x: ScanInputs) -> tuple[Tensor, ...]:
-    y = scan(x)
-    inputs = [tensor for tensor in x.tensors() if tensor is not None]
-    return (y.detach(), *torch.autograd.grad(y.sum(), inputs))
+def mambapy_scan(x: ScanInputs) -> Float[Tensor, "batch d_inner length"]:
+    """Scan with the parallel scan of mambapy: 2 log2(length) passes over all states."""
+    from mambapy.pscan import pscan  # here: the extra `bench` brings it
+
+    dt = _time_step(x).mT
+    decay = torch.exp(dt[..., None] * x.A[:, None])
+    inflow = (dt * x.u.mT)[..., None] * x.B.mT[:, :, None]
+    states = pscan(decay, inflow)
+    return _skip(x, torch.einsum("bldn,bnl->bdl", states, x.C))
+
+
+OURS: dict[str, Scan] = {
+    "anticipate": lambda x: selective_scan(*x),
+    "reference backend": lambda x: selective_scan(*x, backend="reference"),
+}
+"""The first is what `auto` chooses."""
+SCANS = {
+    **OURS,
+    "mamba_ssm's reference": mamba_ssm_reference,
+    "mambapy": mambapy_scan,
+}
+
+
+def _time_step(x: ScanInputs) -> Float[Tensor, "batch d_inner length"]:
+    return F.softplus(x.delta if x.delta_bias is None else x.delta + x.delta_bias[:, None])
+
+
+def _skip(x: ScanInputs, y: Tensor) -> Tensor:
+    return y if x.D is None else y + x.D[:, None] * x.u
 
 
 def _installed() -> tuple[dict[str, Scan], list[str]]:
-    if peers.has_mambapy():
-        return dict(SCANS), []
+    if find_spec("mambapy") is not None:
+        return SCANS, []
     missing = "mambapy left out: not installed; install it with: pip install 'anticipate[bench]'"
     return {name: scan for name, scan in SCANS.items() if name != "mambapy"}, [missing]
-
-
-def _fitting(name: str, lengths: Sequence[int]) -> tuple[list[int], list[str]]:
-    """Return the lengths, ascending, that a scan is measured at, and why not at the others."""
-    if SCANS[name] not in PEERS:
-        return list(lengths), []
-    fitting: list[int] = []
-    notes = []
-    rate = 0.0  # seconds by the square of the length: a loop over slices goes back that slowly
-    for length in lengths:
-        if _peer_bytes(length) > PEER_LIMIT:
-            gibibytes = _peer_bytes(length) / 2**30
-            notes.append(f"{length} frames left out: about {gibibytes:.1f} GiB of states")
-        elif rate * length**2 > TIME_LIMIT:
-            notes.append(f"{length} frames left out: up to {rate * length**2:.0f} s per pass")
-        else:
-            rate = interleaved({name: gradient_work(name, length)}, 1)[name][0] / length**2
-            fitting.append(length)
-    return fitting, notes
-
-
-def _peer_bytes(length: int) -> int:
-    return 4 * peers.TENSORS * GROWTH_BATCH * length * 128 * 16
-
-
-def _memory_figure(name: str, length: int) -> dict[str, float]:
-    peak = peak_memory(gradient_work, (name, 32), (name, length))
-    return {} if peak is None else {"peak MiB": peak / MIB}

@@ -2,18 +2,16 @@
 
 import json
 import math
-import shutil
 from functools import cache
-from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from anticipate.cli import main as cli
 from anticipate.lab.benchmark import scan_speed as scan
-from anticipate.lab.benchmark.benchmark_command import BENCHMARKS, main
-from anticipate.lab.benchmark.peers import has_mambapy
-from anticipate.lab.benchmark.random_mixant import make_inputs, make_network
+from anticipate.lab.benchmark.benchmark_command import BENCHMARKS, benchmark, main
+from anticipate.lab.benchmark.mixant_speed import make_inputs, make_network
 from anticipate.nn.scan import backends, ops
 
 COMPARED = {
@@ -21,7 +19,7 @@ COMPARED = {
     "block": {"on the reference scan"},
     "sample": set(),
     "train": {"on the reference scan"},
-    "aga": {"queue encoded again"},
+    "aga": set(),
     "data": {"whole .npy", "mapped .npy"},
     "metrics": {"loop over frames"},
 }
@@ -39,14 +37,14 @@ def _one_thread():
 
 @cache
 def report(name):
-    return import_module(f"anticipate.lab.benchmark.{name}_speed").run(quick=True, repeats=1)
+    return benchmark(name)(quick=True, repeats=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_times_are_positive_and_results_agree(name):
     compared = set()
-    for group in report(name).groups:
+    for group in report(name):
         assert group.rows[0].ratio == 1.0
         for row in group.rows:
             assert 0 < row.fastest <= row.seconds
@@ -69,46 +67,18 @@ def test_json_is_one_document_and_notices_go_elsewhere(capsys):
     assert loop.keys() == {"name", "seconds", "fastest", "ratio", "figures"}
 
 
-def test_scan_compares_with_the_peers_that_this_machine_has():
-    names = {row.name for row in report("scan").groups[0].rows}
-    assert ("mambapy" in names) == has_mambapy()
-    assert ("fused C loop" in names) == bool(shutil.which("gcc") or shutil.which("cc"))
-
-
-def test_what_is_missing_is_said_in_one_line_each(monkeypatch):
-    monkeypatch.setattr("anticipate.lab.benchmark.peers.has_mambapy", lambda: False)
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    group = scan.forward(batch=1, frames=5, repeats=1)
-    assert [row.name for row in group.rows] == [
-        "anticipate",
-        "reference backend",
-        "mamba_ssm's reference",
-    ]
-    assert group.notes == (
-        "mambapy left out: not installed; install it with: pip install 'anticipate[bench]'",
-        "fused C loop left out: no C compiler found",
-    )
-
-
-def test_peers_grow_only_as_far_as_they_fit(monkeypatch):
-    monkeypatch.setattr(scan, "PEER_LIMIT", 4 * 6 * 2 * 8 * 128 * 16)  # states of 8 frames
-    peer = scan.growth("mamba_ssm's reference", (4, 8, 9), repeats=1, memory=False)
-    assert [row.name for row in peer.rows] == ["4 frames", "8 frames"]
-    assert peer.notes == ("9 frames left out: about 0.0 GiB of states",)
-    ours = scan.growth("anticipate", (4, 9), repeats=1, memory=False)
-    assert [row.name for row in ours.rows] == ["4 frames", "9 frames"]
-    assert ours.notes == ()
-
-
-def test_peers_grow_only_as_long_as_they_are_not_slow(monkeypatch):
-    monkeypatch.setattr(scan, "interleaved", lambda works, rounds: {name: [1.0] for name in works})
-    peer = scan.growth("mamba_ssm's reference", (4, 5, 8), repeats=1, memory=False)
-    assert [row.name for row in peer.rows] == ["4 frames", "5 frames"]
-    assert peer.notes == ("8 frames left out: up to 3 s per pass",)
+def test_scan_compares_with_the_packages_that_are_installed(monkeypatch):
+    ours = ["anticipate", "reference backend", "mamba_ssm's reference"]
+    missing = "mambapy left out: not installed; install it with: pip install 'anticipate[bench]'"
+    for found in (None, find_spec("mambapy")):
+        monkeypatch.setattr(scan, "find_spec", lambda name, found=found: found)
+        group = scan.forward(batch=1, frames=5, repeats=1)
+        assert [row.name for row in group.rows] == [*ours, *(["mambapy"] if found else [])]
+        assert group.notes == (() if found else (missing,))
 
 
 def test_data_asks_for_the_bytes_of_its_tokens_alone():
-    ours, whole, _ = report("data").groups[0].rows
+    ours, whole, _ = report("data")[0].rows
     tokens, frames = math.ceil(int(0.2 * 60) / 3), 60
     assert ours.figures["asked MiB"] == tokens * 32 * 4 / 2**20
     assert whole.figures["asked MiB"] == frames * 32 * 4 / 2**20

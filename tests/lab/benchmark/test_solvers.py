@@ -7,20 +7,22 @@ from pathlib import Path
 
 import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from anticipate.cli import main
-from anticipate.lab.benchmark.random_mixant import make_network
+from anticipate.lab.benchmark.mixant_speed import make_network
 from anticipate.lab.benchmark.solvers import (
     PROTOCOL,
-    Comparison,
+    SETTING,
+    SOLVER,
+    STUDIED,
     Solver,
     compare,
     fewest_steps,
     measure,
     sampling_noise,
-    setting_names,
 )
 from anticipate.models import DiffusionAnticipator
 from anticipate.types import DenseBatch
@@ -29,15 +31,25 @@ DEMO = Path(__file__).parents[3] / "experiments" / "demo.yaml"
 FEW, MANY = Solver("unipc", 2), Solver("unipc", 5, "trailing")
 
 
-def protocol_scores():
-    """Two seeds, whose Mean MoC differ by 2 points and Top-1 MoC by 4, at two settings."""
-    return np.array([[[30.0, 20.0], [50.0, 40.0]], [[32.0, 22.0], [54.0, 44.0]]])
+MEAN = [[30.0, 20.0], [32.0, 22.0]]
+TOP1 = [[50.0, 40.0], [54.0, 44.0]]
+"""Of two seeds and two settings: Mean MoC of the seeds differs by 2 points, Top-1 MoC by 4."""
+
+
+def scores_of(solver=PROTOCOL, mean=0.0, top1=0.0, seeds=(0, 1)):
+    """Those above, shifted."""
+    rows = [
+        (*solver, seed, "0.2", pred, MEAN[seed][one] + mean, TOP1[seed][one] + top1)
+        for seed in seeds
+        for one, pred in enumerate(("0.1", "0.2"))
+    ]
+    return pd.DataFrame(rows, columns=[*SOLVER, "seed", *SETTING, *STUDIED])
 
 
 def judged(*within):
     """Comparisons of one solver with 1, 2, 3 .. steps that are or are not within the noise."""
-    zeros = np.zeros(2)
-    return [Comparison(Solver("ddim", n), zeros, zeros, w) for n, w in enumerate(within, 1)]
+    rows = [("ddim", steps, one) for steps, one in enumerate(within, 1)]
+    return pd.DataFrame(reversed(rows), columns=["method", "steps", "within_noise"])
 
 
 def make_model(**settings):
@@ -68,26 +80,19 @@ def make_batch(tokens=14, num_frames=60):
 
 
 def test_noise_is_what_the_seed_does_to_the_mean_over_settings():
-    np.testing.assert_allclose(sampling_noise(protocol_scores()), [2**0.5, 8**0.5])
+    both = pd.concat([scores_of(FEW, 9, 9), scores_of()])
+    np.testing.assert_allclose(sampling_noise(both), [2**0.5, 8**0.5])
 
 
 @pytest.mark.parametrize(
     ("mean_shift", "top1_shift", "within"), [(1.4, -2.8, True), (1.5, 0, False), (0, -2.9, False)]
 )
 def test_a_solver_must_be_within_the_noise_of_both_measures(mean_shift, top1_shift, within):
-    protocol = protocol_scores()
-    shifted = protocol + np.array([mean_shift, top1_shift])[:, None]
-    first, second = compare({PROTOCOL: protocol, FEW: shifted})
-    assert first.within_noise
-    assert second.within_noise == within
-    np.testing.assert_allclose(second.difference, [mean_shift, top1_shift])
-    np.testing.assert_allclose(second.scores, [26 + mean_shift, 47 + top1_shift])
-
-
-def test_differences_are_taken_seed_by_seed():
-    """Swapping the seeds of a solver keeps its mean, which is what counts."""
-    scores = compare({PROTOCOL: protocol_scores(), FEW: protocol_scores()[::-1]})
-    np.testing.assert_allclose(scores[1].difference, 0, atol=1e-12)
+    found = compare(pd.concat([scores_of(), scores_of(FEW, mean_shift, top1_shift)]))
+    assert found["within_noise"].tolist() == [True, within]
+    shifts = found.loc[1, ["mean_moc_difference", "top1_moc_difference"]].tolist()
+    assert shifts == pytest.approx([mean_shift, top1_shift])
+    assert found.loc[1, STUDIED].tolist() == pytest.approx([26 + mean_shift, 47 + top1_shift])
 
 
 @pytest.mark.parametrize(
@@ -100,15 +105,15 @@ def test_differences_are_taken_seed_by_seed():
     ],
 )
 def test_the_fewest_steps_are_those_from_which_on_all_are_within_the_noise(within, fewest):
-    assert fewest_steps(reversed(judged(*within)), "ddim") == fewest
-    assert fewest_steps(judged(*within), "unipc") is None
+    assert fewest_steps(judged(*within)) == {"ddim": fewest}
 
 
 def test_scores_are_those_that_a_test_with_the_same_settings_logs(capsys):
     batch = make_batch()
     model = make_model(seed=7)
     found = measure(model, [batch, batch], [FEW, MANY], num_seeds=2)
-    assert found[FEW].shape == (2, 2, 8)
+    assert len(found) == 2 * 2 * 8
+    assert found[SETTING].head(2).values.tolist() == [["0.2", "0.1"], ["0.2", "0.2"]]
     for seed in range(2):
         settings = {"sampler": "unipc", "num_inference_steps": 5, "timestep_spacing": "trailing"}
         tested = make_model(seed=7 + seed, **settings)
@@ -116,10 +121,11 @@ def test_scores_are_those_that_a_test_with_the_same_settings_logs(capsys):
         for _ in range(2):
             tested.test_step(batch)
         scores = tested.compute_scores().values()
-        for index, name in enumerate(("mean_moc", "top1_moc")):
+        many = found[(found["sampler"] == "unipc") & (found["steps"] == 5)]
+        for name in STUDIED:
             expected = [value for document in scores for value in document[name].values()]
-            np.testing.assert_allclose(found[MANY][seed, index], expected)
-    assert not np.array_equal(found[FEW], found[MANY])
+            np.testing.assert_allclose(many[many["seed"] == 7 + seed][name], expected)
+    assert not np.array_equal(found[STUDIED][:16], found[STUDIED][16:])
     assert (model.sampler, model.num_inference_steps, model.seed) == ("ddim", 50, 7)
     assert model.timestep_spacing == "leading"
     assert capsys.readouterr().err.splitlines() == [f"batch {n}: video, video" for n in (1, 2)]
@@ -174,10 +180,8 @@ def test_the_study_of_a_checkpoint_is_one_document_with_curve_and_table(
 
 
 def test_the_table_states_the_criterion_and_the_answer(checkpoint, capsys, monkeypatch):
-    protocol = protocol_scores()
-    fast = Solver("unipc", 3, "trailing")
-    scores = {PROTOCOL: protocol, Solver("ddim", 2): protocol + 9, Solver("ddim", 5): protocol + 1}
-    scores[fast] = protocol + 9
+    others = {Solver("ddim", 2): 9, Solver("ddim", 5): 1, Solver("unipc", 3, "trailing"): 9}
+    scores = pd.concat([scores_of(), *(scores_of(one, gap, gap) for one, gap in others.items())])
     monkeypatch.setattr("anticipate.lab.benchmark.solvers.measure", lambda *_: scores)
     study(checkpoint)
     out = " ".join(capsys.readouterr().out.split())
@@ -201,7 +205,3 @@ def test_mistakes_are_one_line(checkpoint, capsys, options, message):
         main(["benchmark", "solvers", "--ckpt", str(checkpoint), *options])
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_settings_are_named_as_in_the_tables():
-    assert setting_names(make_model())[:2] == ("0.2 / 0.1", "0.2 / 0.2")
