@@ -1,9 +1,8 @@
-"""A table as cells, and how it is written: CSV, Markdown, LaTeX and HTML."""
+"""A table as cells, and how it is written: CSV, Markdown and LaTeX."""
 
 import csv
 import io
 from collections.abc import Callable
-from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +42,12 @@ class Grid(NamedTuple):
         """One heading per column, with its group."""
         return [*self.lead, *(" ".join(filter(None, column)) for column in self.columns)]
 
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Heading above the columns with numbers, and how many columns each spans."""
+        runs = groupby(self.columns, key=lambda column: column.group)
+        return [(group, len(list(columns))) for group, columns in runs]
+
 
 def to_csv(grid: Grid) -> str:
     """Write a table as CSV, its title and note left out."""
@@ -63,7 +68,7 @@ def to_markdown(grid: Grid) -> str:
 def to_latex(grid: Grid) -> str:
     """Write a table as LaTeX with booktabs."""
     above, rules, start = ["" for _ in grid.lead], [], len(grid.lead) + 1
-    for group, width in _groups(grid):
+    for group, width in grid.groups:
         above.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex(group)}}}" if group else "")
         above.extend([] if group else [""] * (width - 1))
         if group:
@@ -92,29 +97,6 @@ def to_latex(grid: Grid) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_html(grid: Grid) -> str:
-    """Write a table as HTML."""
-    above = "".join(
-        f'<th colspan="{width}" class="{"group" if group else ""}">{escape(group)}</th>'
-        for group, width in _groups(grid)
-    )
-    lead = f'<th colspan="{len(grid.lead)}"></th>'
-    groups = f"<tr>{lead}{above}</tr>" if any(column.group for column in grid.columns) else ""
-    words = "".join(f'<th class="word">{escape(name)}</th>' for name in grid.lead)
-    numbers = "".join(f"<th>{escape(column.name)}</th>" for column in grid.columns)
-    body = "".join(
-        f"<tr{' class=apart' if grid.rule and number == grid.rule else ''}>"
-        f"{_html_cells(row, len(grid.lead))}</tr>"
-        for number, row in enumerate(grid.rows)
-    )
-    note = f'<p class="note">{escape(grid.note)}</p>' if grid.note else ""
-    return (
-        f'<figure class="table"><figcaption>{escape(grid.title)}</figcaption>'
-        f'<div class="scroll"><table><thead>{groups}<tr>{words}{numbers}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>{note}</figure>"
-    )
-
-
 WRITERS: dict[str, Callable[[Grid], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 """How a table is written, by the ending of its file."""
 
@@ -123,21 +105,6 @@ def save(grid: Grid, folder: Path) -> None:
     """Write a table into a folder, in every format of `WRITERS`."""
     for ending, write in WRITERS.items():
         (folder / f"{grid.name}.{ending}").write_text(write(grid))
-
-
-def _groups(grid: Grid) -> list[tuple[str, int]]:
-    runs = groupby(grid.columns, key=lambda column: column.group)
-    return [(group, len(list(columns))) for group, columns in runs]
-
-
-def _html_cells(row: tuple[str, ...], num_words: int) -> str:
-    words = "".join(f'<td class="word">{escape(cell)}</td>' for cell in row[:num_words])
-    return words + "".join(f"<td>{_html_number(cell)}</td>" for cell in row[num_words:])
-
-
-def _html_number(cell: str) -> str:
-    mean, sign, spread = cell.partition(" ± ")
-    return f"{escape(mean)}<small> ± {escape(spread)}</small>" if sign else escape(cell)
 
 
 def _latex(text: str) -> str:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from anticipate.console import CommandParser, notice
 from anticipate.errors import DataError
+from anticipate.lab.report.report_page import write_report
 from anticipate.lab.report.runs import collect
-from anticipate.lab.report.writer import ReportWriter
 
 
 def main(argv: list[str]) -> None:
@@ -23,8 +23,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv[1:])
     collection = collect(options.runs)
     try:
-        options.output.mkdir(parents=True, exist_ok=True)
-        path = ReportWriter(options.output, collection).write()
+        path = write_report(options.output, collection)
     except OSError as error:
         raise DataError(f"{options.output}: cannot be written ({error})") from error
     for folder, reason in collection.skipped:

@@ -1,0 +1,227 @@
+"""The report as files: index.html, pictures as PNG and SVG, tables as CSV, Markdown and LaTeX.
+
+The page needs no network: its style is in it, pictures lie next to it. `page.html` says how it
+looks; here is what it shows.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, Template
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from anticipate.figures.saved import read_usage
+from anticipate.figures.study_figure import Panel, study_figure
+from anticipate.figures.style import save_figure
+from anticipate.figures.usage_figure import usage_figure
+from anticipate.files import FIGURES
+from anticipate.lab.report.claims import Claim, Finding, Verdict, claims_of, judge
+from anticipate.lab.report.grid import Grid, save
+from anticipate.lab.report.report_figures import ReportFigure, report_figures
+from anticipate.lab.report.report_tables import (
+    cost_table,
+    panel_label,
+    published_tables,
+    runs_table,
+    score_tables,
+    study_table,
+)
+from anticipate.lab.report.run_groups import Group, group_runs
+from anticipate.lab.report.runs import Collection
+from anticipate.lab.studies import Study, studies
+
+SYNTHETIC = (
+    "Synthetic features: made from the labels, so these numbers say how the methods and settings "
+    "compare, and nothing about real video. They are never in one table with real ones."
+)
+CAVEAT = (
+    "Checkpoints of other data than those they are scored on, or of unknown data: the model may "
+    "have been trained on what it is scored on here."
+)
+CRITERION = (
+    "A claim holds (yes) when the difference of means is clear of the 95 % interval of the noise, "
+    "fails (no) when it is clear of it the other way round, and is not decidable in between. The "
+    "noise is what splits and settings leave unexplained. With one run per setting it is unknown: "
+    "then only the direction is reported, and it may be due to chance."
+)
+CLAIM_COLUMNS = ("claim of the paper", "shown in", "verdict", "measured")
+VERDICT_CLASS = {
+    Verdict.YES: "yes solid",
+    Verdict.NO: "no solid",
+    Verdict.UNDECIDED: "open solid",
+    Verdict.AGREES: "yes",
+    Verdict.DISAGREES: "no",
+    Verdict.MISSING: "missing",
+}
+"""How a verdict looks: filled where it is one, an outline where it only points somewhere."""
+SECONDS = "efficiency/seconds_per_video"
+
+
+class JudgedClaim(NamedTuple):
+    """A claim about a study and what runs say."""
+
+    study: str
+    claim: Claim
+    finding: Finding
+
+
+class StudyPart(NamedTuple):
+    """What the page shows of a study of a group."""
+
+    study: Study
+    picture: str
+    """Stem of the figure of its scores; empty where there is none."""
+    usage: dict[str, str]
+    """Titles of the figures of its use of experts by their stem."""
+    numbers: Grid
+
+
+class GroupPart(NamedTuple):
+    """What the page shows of a group of comparable runs."""
+
+    group: Group
+    warnings: list[str]
+    claims: list[JudgedClaim]
+    scores: list[Grid]
+    studies: list[StudyPart]
+    costs: Grid
+    figures: list[tuple[ReportFigure, list[str]]]
+    """Each kind of figure and the stems of those that the runs have."""
+
+
+def write_report(folder: Path, collection: Collection) -> Path:
+    """Write every file of a report and return the page.
+
+    Args:
+        folder: Where it goes; files of an earlier report are replaced.
+        collection: The runs it is about, and those that were left out.
+    """
+    pictures = folder / "figures"
+    for place in (pictures, folder / "tables"):
+        place.mkdir(parents=True, exist_ok=True)
+    groups = group_runs(collection.runs)
+    parts = [_group_part(group, pictures) for group in groups]
+    runs, published = runs_table(groups), published_tables()
+    for grid in (runs, *published, *(grid for part in parts for grid in _grids(part))):
+        save(grid, folder / "tables")
+    found = {study.name for group in groups for study in group.studies()}
+    synthetic = sum(bool(run.metrics["synthetic"]) for run in collection.runs)
+    path = folder / "index.html"
+    path.write_text(
+        template().render(
+            style=Markup(_resource("page.css")),
+            tiles=[
+                (len(collection.runs) - synthetic, "runs on real features"),
+                (synthetic, "runs on synthetic features"),
+                (f"{len(found)} of {len(studies())}", "studies with runs"),
+                (len(collection.skipped), "run folders left out"),
+            ],
+            runs=runs,
+            parts=parts,
+            published=published,
+            missing=[study for study in studies() if study.name not in found],
+            skipped=[(_relative(folder), reason) for folder, reason in collection.skipped],
+        )
+    )
+    return path
+
+
+def template() -> Template:
+    """Return `page.html` with what does not depend on runs."""
+    page = Environment(autoescape=True).from_string(_resource("page.html"))
+    page.globals.update(
+        criterion=CRITERION, claim_columns=CLAIM_COLUMNS, verdict_class=VERDICT_CLASS
+    )
+    return page
+
+
+def judge_claims(group: Group) -> list[JudgedClaim]:
+    """Check every claim about the studies of a group."""
+    return [
+        JudgedClaim(study.name, claim, judge(claim, scores))
+        for study in group.studies()
+        for scores in (group.scores(study),)
+        for claim in claims_of(study)
+    ]
+
+
+def _group_part(group: Group, pictures: Path) -> GroupPart:
+    figures = []
+    for kind in report_figures():
+        drawn = kind.draw(group)
+        figures.append((kind, _save_all(drawn, pictures)))
+    warnings = [SYNTHETIC if group.synthetic else "", CAVEAT if group.caveat else "", _parts(group)]
+    return GroupPart(
+        group,
+        [warning for warning in warnings if warning],
+        judge_claims(group),
+        score_tables(group),
+        [_study_part(group, study, pictures) for study in group.studies()],
+        cost_table(group),
+        figures,
+    )
+
+
+def _study_part(group: Group, study: Study, pictures: Path) -> StudyPart:
+    scores, stem = group.scores(study), f"{group.stem}_{study.name}"
+    measures = [*group.measures, *([SECONDS] if study.timed else [])]
+    panels = [Panel(panel_label(name), scores[name]) for name in measures if scores.get(name)]
+    note = "synthetic features" if group.synthetic else ""
+    if panels:
+        setting = ", observation .3, horizon .5" if group.kind == "dense" else ""
+        title = f"{study.title}{setting}"
+        figure = study_figure(panels, study.axis, study.default, title, note)
+        save_figure(figure, pictures, stem)
+    usage = {}
+    for point, runs in group.points(study).items():
+        shares = read_usage(runs[0].folder / FIGURES)
+        if point in study.usage and shares is not None:
+            title, name = (
+                f"Expert usage in the test (%), {study.axis}: {point}",
+                f"{stem}_usage_{point}",
+            )
+            save_figure(usage_figure(shares, title, note), pictures, name)
+            usage[name] = title
+    return StudyPart(study, stem if panels else "", usage, study_table(group, study))
+
+
+def _save_all(figures: Mapping[str, Figure], folder: Path) -> list[str]:
+    for stem, figure in figures.items():
+        save_figure(figure, folder, stem)
+    return list(figures)
+
+
+def _grids(part: GroupPart) -> Iterator[Grid]:
+    """Yield the tables of a group that are written as files."""
+    yield from (*part.scores, part.costs, *(study.numbers for study in part.studies))
+    rows = tuple(
+        (claim.text, claim.source, finding.verdict.value, finding.measured)
+        for _, claim, finding in part.claims
+    )
+    if rows:
+        title = f"Claims of the papers: {part.group.title}"
+        yield Grid(f"{part.group.stem}_claims", title, CLAIM_COLUMNS, (), rows, CRITERION)
+
+
+def _parts(group: Group) -> str:
+    """Name the runs that were scored on a part of the test data; return nothing for none."""
+    parts: dict[str, dict[str, None]] = {}
+    for run in group.runs:
+        if run.metrics.get("scored_part"):
+            parts.setdefault(run.metrics["scored_part"], {})[run.name] = None
+    named = "; ".join(f"{part} ({', '.join(names)})" for part, names in parts.items())
+    return (
+        f"Scored on a part of the test data, not by the whole protocol: {named}." if named else ""
+    )
+
+
+def _relative(folder: Path) -> Path:
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _resource(name: str) -> str:
+    return files("anticipate.lab.report").joinpath(name).read_text()
