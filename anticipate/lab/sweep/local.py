@@ -12,8 +12,7 @@ from typing import NamedTuple
 import torch
 
 from anticipate.errors import ConfigError
-from anticipate.lab.sweep.lock import options_now, take_lock
-from anticipate.lab.sweep.task import Task
+from anticipate.lab.sweep.task import Task, options_now, take_lock
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that the libraries read how many threads to use from."""

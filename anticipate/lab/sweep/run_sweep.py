@@ -4,14 +4,18 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
 from anticipate.console import notice, print_json
 from anticipate.errors import ConfigError
 from anticipate.lab.studies import STUDY_FILE, check_parent, read_study
-from anticipate.lab.sweep.board import Board
 from anticipate.lab.sweep.folder import share_results, tested
 from anticipate.lab.sweep.local import LocalLauncher, shares, this_machine
 from anticipate.lab.sweep.plan import (
@@ -25,13 +29,13 @@ from anticipate.lab.sweep.plan import (
 )
 from anticipate.lab.sweep.slurm import SlurmLauncher
 from anticipate.lab.sweep.sweep_tables import (
-    by_experiment,
     document,
     plan_table,
     read_scores,
+    summarise,
     summary_table,
 )
-from anticipate.lab.sweep.task import Launcher, Task
+from anticipate.lab.sweep.task import Launcher, State, Task
 from anticipate.training.loading import read
 from anticipate.training.settings import find_file
 
@@ -80,12 +84,12 @@ def work(launcher: Launcher, tasks: list[Task]) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    with Board(tasks, Console(stderr=True)) as board:
+    with board(tasks, Console(stderr=True)) as show:
         try:
             launcher.launch(tasks)
             while any(task.open for task in tasks):
                 launcher.poll()
-                board.show()
+                show()
                 time.sleep(INTERVAL)
         except KeyboardInterrupt:
             notice(f"{launcher.stop()}; to continue: the same command")
@@ -125,4 +129,67 @@ def _report(planned: list[Planned], as_json: bool) -> None:
     if as_json:
         print_json(document(planned, scores))
     else:
-        Console().print(summary_table(by_experiment(planned, scores)))
+        Console().print(summary_table(summarise(planned, scores)))
+
+
+COLOURS: dict[State, str] = {
+    "running": "cyan",
+    "elsewhere": "cyan",
+    "queued": "none",
+    "failed": "red",
+    "stopped": "yellow",
+    "finished": "green",
+}
+"""Colour of each state, in the order of the table: running ones on top."""
+
+
+@contextmanager
+def board(tasks: Sequence[Task], console: Console) -> Iterator[Callable[[], None]]:
+    """Show tasks while they are worked on: a live table on a terminal, a line per change elsewhere.
+
+    Args:
+        tasks: The tasks.
+        console: Where to; a terminal gets the live table.
+
+    Yields:
+        A function that shows the states of now.
+    """
+    said = [task.state for task in tasks]
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def show() -> None:
+        if live:
+            live.update(task_table(tasks), refresh=True)
+            return
+        for number, task in enumerate(tasks):
+            if task.state != said[number]:
+                said[number] = task.state
+                notice("  ".join(word for word in _cells(task) if word))
+
+    with live or nullcontext():
+        try:
+            yield show
+        finally:
+            show()
+
+
+def task_table(tasks: Sequence[Task]) -> Table:
+    """Return the table of all tasks but those that wait, which are counted."""
+    table = Table("run", "state", "epoch", "time", "score")
+    for state, colour in COLOURS.items():
+        for task in tasks:
+            if task.state == state:
+                table.add_row(*_cells(task), style=colour)
+    waiting = sum(task.state == "waiting" for task in tasks)
+    done = sum(not task.open for task in tasks)
+    table.caption = f"{done} of {len(tasks)} runs done, {waiting} waiting"
+    return table
+
+
+def _cells(task: Task) -> tuple[str, ...]:
+    run = task.run
+    name = f"{run.name} split {run.split} seed {run.seed}"
+    seconds = round(task.elapsed)
+    spent = str(timedelta(seconds=seconds)) if seconds else ""
+    score = next((f"{value:.2f} {measure}" for measure, value in task.scores.items()), "")
+    return name, task.state, task.epoch(), spent, score

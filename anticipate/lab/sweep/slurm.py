@@ -19,9 +19,8 @@ from anticipate.cli import main
 from anticipate.errors import ConfigError, RunExistsError
 from anticipate.lab.sweep.folder import LOG
 from anticipate.lab.sweep.local import THREADS
-from anticipate.lab.sweep.lock import options_now, take_lock
 from anticipate.lab.sweep.plan import Run
-from anticipate.lab.sweep.task import Task
+from anticipate.lab.sweep.task import Task, options_now, take_lock
 
 
 def run_in_job(run: Run) -> None:

@@ -54,15 +54,25 @@ def main_scores(document: Mapping[str, Any]) -> Scores:
     return {f"action {name}": float(value) for name, value in measures.items() if value is not None}
 
 
-def summarise(runs: Sequence[Scores]) -> dict[str, Summary]:
-    """Return mean and spread of each measure, of those runs that have it."""
-    values: dict[str, list[float]] = {}
-    for scores in runs:
-        for name, value in scores.items():
-            values.setdefault(name, []).append(value)
+def summarise(
+    planned: Sequence[Planned], scores: Sequence[Scores | None]
+) -> dict[str, dict[str, Summary]]:
+    """Return mean and spread of each measure by experiment, over its runs that have it.
+
+    Args:
+        planned: The runs.
+        scores: Those of each run; None for one that is not finished.
+    """
+    values: dict[str, dict[str, list[float]]] = {}
+    for (run, _, _), found in zip(planned, scores, strict=True):
+        for name, value in (found or {}).items():
+            values.setdefault(run.name, {}).setdefault(name, []).append(value)
     return {
-        name: Summary(fmean(found), stdev(found) if len(found) > 1 else None, len(found))
-        for name, found in values.items()
+        experiment: {
+            name: Summary(fmean(found), stdev(found) if len(found) > 1 else None, len(found))
+            for name, found in measures.items()
+        }
+        for experiment, measures in values.items()
     }
 
 
@@ -81,18 +91,18 @@ def plan_table(planned: Sequence[Planned]) -> Table:
     return table
 
 
-def summary_table(scores: Mapping[str, Sequence[Scores]]) -> Table:
+def summary_table(summaries: Mapping[str, Mapping[str, Summary]]) -> Table:
     """Return the table of mean and spread over splits and seeds, a row per experiment.
 
     Args:
-        scores: Those of the finished runs, by name of the experiment.
+        summaries: What `summarise` returns.
     """
-    summaries = {name: summarise(runs) for name, runs in scores.items()}
     measures = list(dict.fromkeys(measure for row in summaries.values() for measure in row))
     table = Table("experiment", "runs", *measures)
     table.caption = "percent, mean ± standard deviation over splits and seeds"
     for name, row in summaries.items():
-        table.add_row(name, str(len(scores[name])), *(_cell(row.get(m)) for m in measures))
+        num_runs = max(summary.num_runs for summary in row.values())
+        table.add_row(name, str(num_runs), *(_cell(row.get(measure)) for measure in measures))
     return table
 
 
@@ -117,21 +127,10 @@ def document(
         for (run, _, same_as), found in zip(planned, scores, strict=True)
     ]
     experiments = [
-        {"run_name": name, "scores": {key: row._asdict() for key, row in summarise(found).items()}}
-        for name, found in by_experiment(planned, scores).items()
+        {"run_name": name, "scores": {key: one._asdict() for key, one in row.items()}}
+        for name, row in summarise(planned, scores).items()
     ]
     return {"runs": runs, "experiments": experiments}
-
-
-def by_experiment(
-    planned: Sequence[Planned], scores: Sequence[Scores | None]
-) -> dict[str, list[Scores]]:
-    """Return the scores of the finished runs by name of the experiment."""
-    groups: dict[str, list[Scores]] = {}
-    for (run, _, _), found in zip(planned, scores, strict=True):
-        if found is not None:
-            groups.setdefault(run.name, []).append(found)
-    return groups
 
 
 def _cell(summary: Summary | None) -> str:

@@ -1,16 +1,22 @@
-"""A run of a sweep while it is worked on."""
+"""A run of a sweep while it is worked on: who works on it, where it begins, how far it is.
+
+Who works on a run holds a lock on the log in its folder. The lock lives exactly as long as the
+process, so a sweep sees what one that was killed has left running, and never doubles it.
+"""
 
 import os
 import re
 import time
 from dataclasses import dataclass, field
+from io import BufferedRandom
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from anticipate.errors import DataError
-from anticipate.lab.sweep.folder import LOG
+from anticipate.lab.sweep.folder import LOG, clear_beginning, stage_of
 from anticipate.lab.sweep.plan import Run
 from anticipate.lab.sweep.sweep_tables import Scores, read_scores
+from anticipate.training.run_lock import is_training, lock_file
 
 State = Literal["waiting", "queued", "running", "elsewhere", "finished", "failed", "stopped"]
 """`queued` on a cluster; `elsewhere`: another process, left by an earlier sweep, works on it."""
@@ -19,6 +25,39 @@ OPEN: tuple[State, ...] = ("waiting", "queued", "running", "elsewhere")
 
 _EPOCH = re.compile(rb"^epoch (\d+/\d+)", re.MULTILINE)
 _TAIL = 1 << 14  # bytes; only a table of results follows the last epoch's line
+
+
+def take_lock(folder: Path) -> BufferedRandom | None:
+    """Open the log of a run for appending, locked until all that inherit it have closed it.
+
+    Args:
+        folder: Run folder; made where it is missing.
+
+    Returns:
+        The log; None while another process works on the run, also one that no sweep has started.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = lock_file(folder / LOG)
+    if log is not None and is_training(folder):
+        log.close()
+        return None
+    return log
+
+
+def options_now(run: Run) -> tuple[str, ...] | None:
+    """Return the words after `anticipate fit` that start or resume a claimed run.
+
+    Returns:
+        The words; None for a run that is finished.
+    """
+    stage = stage_of(run.folder, run.settings)
+    if stage == "finished":
+        return None
+    options = (*run.options, "--trainer.enable_progress_bar=false")
+    if stage == "begun":
+        return (*options, "--ckpt_path=last")
+    clear_beginning(run.folder)
+    return options
 
 
 @dataclass

@@ -10,10 +10,9 @@ import pytest
 from rich.console import Console
 
 from anticipate.errors import ConfigError
-from anticipate.lab.sweep.board import Board, task_table
 from anticipate.lab.sweep.local import THREADS, LocalLauncher, Machine, shares
-from anticipate.lab.sweep.lock import take_lock
-from anticipate.lab.sweep.task import Task
+from anticipate.lab.sweep.run_sweep import board, task_table
+from anticipate.lab.sweep.task import Task, take_lock
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time
@@ -137,10 +136,10 @@ def test_more_jobs_than_cores_are_refused():
 
 def test_without_a_terminal_each_change_is_one_line(task, capsys):
     one, two = task("a"), task("b")
-    with Board([one, two], Console(file=io.StringIO())) as board:
+    with board([one, two], Console(file=io.StringIO())) as show:
         one.begin("running")
-        board.show()
-        board.show()
+        show()
+        show()
         one.end()
     assert capsys.readouterr().err.splitlines() == [
         "a split 1 seed 0  running",
@@ -151,8 +150,8 @@ def test_without_a_terminal_each_change_is_one_line(task, capsys):
 def test_on_a_terminal_one_table_counts_what_waits(task):
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     one, two = task("a"), task("b")
-    with Board([one, two], console) as board:
+    with board([one, two], console) as show:
         one.begin("running")
-        board.show()
+        show()
     assert "0 of 2 runs done, 1 waiting" in console.file.getvalue()
     assert task_table([one, two]).row_count == 1

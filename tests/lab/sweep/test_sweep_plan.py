@@ -7,8 +7,8 @@ import pytest
 
 from anticipate.errors import ConfigError, RunExistsError
 from anticipate.lab.sweep.folder import share_results
-from anticipate.lab.sweep.lock import options_now
 from anticipate.lab.sweep.plan import Choice, expand, plan
+from anticipate.lab.sweep.task import options_now
 
 
 def steps(runs):

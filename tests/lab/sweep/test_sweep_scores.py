@@ -9,7 +9,6 @@ from rich.console import Console
 from anticipate.errors import DataError
 from anticipate.lab.sweep.plan import plan
 from anticipate.lab.sweep.sweep_tables import (
-    by_experiment,
     document,
     main_scores,
     plan_table,
@@ -53,8 +52,9 @@ def test_a_broken_metrics_file_is_named(tmp_path, text):
         read_scores(tmp_path)
 
 
-def test_mean_and_spread():
-    summary = summarise([{"a": 1.0, "b": 5.0}, {"a": 3.0}])
+def test_mean_and_spread(folders):
+    planned = plan([folders.run("mine", seed=seed) for seed in range(3)])
+    summary = summarise(planned, [{"a": 1.0, "b": 5.0}, {"a": 3.0}, None])["mine"]
     assert summary["a"] == (2.0, pytest.approx(2.0**0.5), 2)
     assert summary["b"] == (5.0, None, 1)
 
@@ -73,8 +73,7 @@ def test_tables_and_document_tell_what_is_done_shared_and_missing(folders):
     assert "same as a/split_1/seed_0" in text
     assert "train" in text
     scores = [read_scores(item.same_as or item.run.folder) for item in planned[:3]]
-    groups = by_experiment(planned, [*scores, None])
-    assert "41.00 ± 1.41" in shown(summary_table(groups))
+    assert "41.00 ± 1.41" in shown(summary_table(summarise(planned, [*scores, None])))
     content = json.loads(json.dumps(document(planned, [*scores, None])))
     assert content["runs"][2]["same_as"] == str(done.folder)
     assert content["runs"][3]["scores"] is None
