@@ -7,7 +7,6 @@ attributes, all optional: `dataset`, `split`, `synthetic`, `run`.
 
 import zlib
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +14,7 @@ from jaxtyping import Integer
 
 from anticipate.errors import DataError
 from anticipate.horizons import ratio_name
-from anticipate.protocol.predictions_file import PredictionsWriter, one_line, open_predictions
+from anticipate.protocol.predictions_file import PredictionsReader, PredictionsWriter, one_line
 
 PREFIX = "obs_"
 
@@ -27,10 +26,6 @@ class DensePredictionsWriter(PredictionsWriter):
         path: The file to make; one of that name is replaced.
         attributes: Root attributes (`dataset`, `split`, `synthetic`, `run`).
     """
-
-    def __enter__(self) -> "DensePredictionsWriter":
-        self._open()
-        return self
 
     def add(
         self, video_id: str, obs_ratio: float, preds: Integer[np.ndarray, "samples frames"]
@@ -59,7 +54,7 @@ class DensePredictionsWriter(PredictionsWriter):
             array.id.write_direct_chunk((0, 0), zlib.compress(stored.tobytes(), 1))
 
 
-class DensePredictionsReader:
+class DensePredictionsReader(PredictionsReader):
     """Read-only view of a predictions file, from this package or other code.
 
     Args:
@@ -70,18 +65,12 @@ class DensePredictionsReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file = open_predictions(self.path)
+        super().__init__(path)
         self._videos = {name: self._ratios_of(name) for name in self._file}
         if not any(self._videos.values()):
             raise DataError(
                 f"{self.path}: no predictions inside; expected groups named by video id"
             )
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Root attributes."""
-        return dict(self._file.attrs)
 
     @property
     def video_ids(self) -> tuple[str, ...]:
@@ -110,16 +99,6 @@ class DensePredictionsReader:
             raise DataError(
                 f"{self.path}: {video_id}/{name} is damaged ({one_line(error)}); write it again"
             ) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> "DensePredictionsReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _ratios_of(self, video_id: str) -> dict[float, str]:
         group = self._file[video_id]

@@ -5,8 +5,8 @@ document with `mean_moc`, `top1_moc`, `mof`, `frame_diversity` (each by written 
 `num_videos` and `num_samples`.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -15,12 +15,6 @@ from anticipate.protocol.measures import DENSE_MEASURES
 
 Scores = Mapping[str, Mapping[str, Any]]
 _ABSENT = "-"
-
-
-class _Grid(NamedTuple):
-    lead: tuple[str, ...]
-    columns: list[tuple[str, str]]
-    rows: list[list[str]]
 
 
 def horizon_table(
@@ -34,27 +28,21 @@ def horizon_table(
         measure: A key of `DENSE_MEASURES`.
         synthetic: Whether the features were made from the labels; noted in the title.
     """
+    columns = _columns(rows.values())
     heading = _title(f"{title}: {DENSE_MEASURES[measure].title}", synthetic)
-    return _rich_table(heading, _method_grid(rows, measure))
-
-
-def horizon_markdown(
-    title: str, rows: Mapping[str, Scores], measure: str, synthetic: bool = False
-) -> str:
-    """Write the table of `horizon_table` as Markdown; a column is headed `obs / pred ratio`."""
-    grid = _method_grid(rows, measure)
-    header = [*grid.lead, *(f"{obs} / {pred}" for obs, pred in grid.columns)]
-    rule = ["---", *("---:" for _ in header[1:])]
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, rule, *grid.rows)]
-    heading = _title(f"{title}: {DENSE_MEASURES[measure].title}", synthetic)
-    return "\n".join([f"**{heading}**", "", *lines]) + "\n"
+    table = _empty_table(heading, ("method", "samples"), columns)
+    for method, scores in rows.items():
+        samples = sorted({one["num_samples"] for one in scores.values()})
+        table.add_row(method, ", ".join(map(str, samples)), *_cells(scores, columns, measure))
+    return table
 
 
 def measure_table(title: str, scores: Scores, synthetic: bool = False) -> Table:
     """Show every measure of one method, and of how many videos and samples."""
     columns = _columns([scores])
-    rows = [[one.title, *_cells(scores, columns, key)] for key, one in DENSE_MEASURES.items()]
-    table = _rich_table(_title(title, synthetic), _Grid(("measure",), columns, rows))
+    table = _empty_table(_title(title, synthetic), ("measure",), columns)
+    for measure, one in DENSE_MEASURES.items():
+        table.add_row(one.title, *_cells(scores, columns, measure))
     counts = (f"obs {obs}: {n['num_videos']} x {n['num_samples']}" for obs, n in scores.items())
     table.caption = f"videos x samples: {', '.join(counts)}"
     return table
@@ -64,16 +52,7 @@ def _title(title: str, synthetic: bool) -> str:
     return f"{title}, synthetic features" if synthetic else title
 
 
-def _method_grid(rows: Mapping[str, Scores], measure: str) -> _Grid:
-    columns = _columns(list(rows.values()))
-    lines = [
-        [method, _num_samples(scores), *_cells(scores, columns, measure)]
-        for method, scores in rows.items()
-    ]
-    return _Grid(("method", "samples"), columns, lines)
-
-
-def _columns(documents: list[Scores]) -> list[tuple[str, str]]:
+def _columns(documents: Iterable[Scores]) -> list[tuple[str, str]]:
     pairs = {
         (obs, pred)
         for document in documents
@@ -83,7 +62,19 @@ def _columns(documents: list[Scores]) -> list[tuple[str, str]]:
     return sorted(pairs, key=lambda pair: (float(pair[0]), float(pair[1])))
 
 
-def _cells(scores: Scores, columns: list[tuple[str, str]], measure: str) -> list[str]:
+def _empty_table(title: str, lead: Sequence[str], columns: Iterable[tuple[str, str]]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in lead:
+        table.add_column(name, justify="left" if name == lead[0] else "right")
+    named: set[str] = set()
+    for obs, pred in columns:
+        # The ratio is above its first column, as the group headings of the papers do.
+        table.add_column(f"{'' if obs in named else f'obs {obs}'}\n{pred}", justify="right")
+        named.add(obs)
+    return table
+
+
+def _cells(scores: Scores, columns: Iterable[tuple[str, str]], measure: str) -> list[str]:
     values = [scores.get(obs, {}).get(measure, {}).get(pred) for obs, pred in columns]
     return [_number(value, DENSE_MEASURES[measure].decimals) for value in values]
 
@@ -91,21 +82,3 @@ def _cells(scores: Scores, columns: list[tuple[str, str]], measure: str) -> list
 def _number(value: float | None, decimals: int) -> str:
     # `value != value` is NaN: nothing to measure.
     return _ABSENT if value is None or value != value else f"{value:.{decimals}f}"
-
-
-def _num_samples(scores: Scores) -> str:
-    return ", ".join(str(n) for n in sorted({one["num_samples"] for one in scores.values()}))
-
-
-def _rich_table(title: str, grid: _Grid) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in grid.lead:
-        table.add_column(name, justify="left" if name == grid.lead[0] else "right")
-    named: set[str] = set()
-    for obs, pred in grid.columns:
-        # The ratio is above its first column, as the group headings of the papers do.
-        table.add_column(f"{'' if obs in named else f'obs {obs}'}\n{pred}", justify="right")
-        named.add(obs)
-    for row in grid.rows:
-        table.add_row(*row)
-    return table

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 
 from anticipate.datasets.file.data_file import FORMAT
 from anticipate.datasets.file.partial_file import discard
 from anticipate.errors import DataError
+
+Writer = TypeVar("Writer", bound="PredictionsWriter")
+Reader = TypeVar("Reader", bound="PredictionsReader")
 
 
 class PredictionsWriter:
@@ -25,10 +28,11 @@ class PredictionsWriter:
         self._attributes = attributes
         self._partial = self.path.with_name(f"{self.path.name}.partial")
 
-    def _open(self) -> None:
+    def __enter__(self: Writer) -> Writer:
         with self._writing():
             self._file = h5py.File(self._partial, "w")
             self._file.attrs.update(self._attributes)
+        return self
 
     def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         try:
@@ -50,26 +54,47 @@ class PredictionsWriter:
             ) from error
 
 
-def open_predictions(path: Path) -> h5py.File:
-    """Open a predictions file, from this package or other code, for reading.
+class PredictionsReader:
+    """Read-only view of a predictions file, from this package or other code.
+
+    Args:
+        path: The HDF5 file.
 
     Raises:
         DataError: The file is missing, damaged or one of data.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such predictions file; `anticipate predict` writes one")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(
-            f"{path}: not an HDF5 file, or one that was cut off ({one_line(error)}); write it again"
-        ) from error
-    if file.attrs.get("format") == FORMAT:
-        raise DataError(
-            f"{path}: a prepared data file, which --data names and anticipate inspect shows; "
-            "expected predictions, as anticipate predict writes them"
-        )
-    return file
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise DataError(f"{path}: no such predictions file; `anticipate predict` writes one")
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise DataError(
+                f"{path}: not an HDF5 file, or one that was cut off ({one_line(error)}); write it "
+                "again"
+            ) from error
+        if self._file.attrs.get("format") == FORMAT:
+            raise DataError(
+                f"{path}: a prepared data file, which --data names and anticipate inspect shows; "
+                "expected predictions, as anticipate predict writes them"
+            )
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Root attributes."""
+        return dict(self._file.attrs)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self: Reader) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def one_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from anticipate.console import name_some, notice
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import DataError
-from anticipate.protocol.predictions_file import PredictionsWriter, one_line, open_predictions
+from anticipate.protocol.predictions_file import PredictionsReader, PredictionsWriter, one_line
 
 BLOCK = 1024
 """Rows in memory at a time."""
@@ -41,7 +41,7 @@ class ShortTermPredictionsWriter(PredictionsWriter):
         self.num_actions = num_actions
 
     def __enter__(self) -> "ShortTermPredictionsWriter":
-        self._open()
+        super().__enter__()
         with self._writing():
             self._ids = self._file.create_dataset("id", (0,), h5py.string_dtype(), maxshape=(None,))
             size = self.num_actions
@@ -68,7 +68,7 @@ class ShortTermPredictionsWriter(PredictionsWriter):
             self._file.flush()  # else a full disk shows only when the file is closed
 
 
-class ShortTermPredictionsReader:
+class ShortTermPredictionsReader(PredictionsReader):
     """Read-only view of a predictions file, from this package or other code.
 
     Args:
@@ -79,8 +79,7 @@ class ShortTermPredictionsReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file = open_predictions(self.path)
+        super().__init__(path)
         self._scores = self._array("action", 2, "f", "floats of shape (rows, actions)")
         ids = self._array("id", 1, "OS", "one text per row")
         if len(ids) != len(self._scores):
@@ -89,11 +88,6 @@ class ShortTermPredictionsReader:
         twice = [name for name, count in Counter(self.segment_ids).items() if count > 1]
         if twice:
             raise self._unfit(f"{len(twice)} ids occur more than once: {name_some(twice)}")
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Root attributes."""
-        return dict(self._file.attrs)
 
     @property
     def num_actions(self) -> int:
@@ -152,16 +146,6 @@ class ShortTermPredictionsReader:
         """Return which of some rows the file lacks."""
         present = set(self.segment_ids)
         return [name for name in segment_ids if name not in present]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> "ShortTermPredictionsReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _array(self, name: str, num_axes: int, kinds: str, expected: str) -> h5py.Dataset:
         array = self._file.get(name)

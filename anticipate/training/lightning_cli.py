@@ -24,7 +24,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -43,7 +43,6 @@ from anticipate.safe import check_classes
 from anticipate.training.callbacks.dashboard import Dashboard
 from anticipate.training.callbacks.dense_results import DenseResults
 from anticipate.training.callbacks.efficiency import Efficiency
-from anticipate.training.callbacks.epoch_lines import EpochLines
 from anticipate.training.callbacks.expert_usage import ExpertUsage
 from anticipate.training.callbacks.forecast_figures import ForecastFigures
 from anticipate.training.callbacks.run_files import SaveRunConfig, refuse_existing_run
@@ -110,6 +109,15 @@ class Parser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         raise ConfigError(explain(message, option_names(self), short_names()))
+
+
+class EpochLines(Callback):
+    """Says `epoch 3/50` after each epoch where no progress bar shows it: in logs of sweeps."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the line, once for all processes."""
+        if trainer.is_global_zero and trainer.progress_bar_callback is None:
+            notice(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
 
 class AnticipateCLI(LightningCLI):

@@ -6,7 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
-from anticipate.protocol.dense_table import horizon_markdown, horizon_table, measure_table
+from anticipate.protocol.dense_table import horizon_table, measure_table
 from anticipate.protocol.measures import DENSE_MEASURES
 
 PRED_RATIOS = ("0.1", "0.2", "0.3", "0.5")
@@ -75,7 +75,6 @@ def test_rows_are_methods_and_columns_are_ratios_in_order():
 def test_synthetic_features_are_told_in_every_kind_of_table():
     rows = {"mixant": scores(30)}
     assert "synthetic features" in shown(horizon_table("breakfast", rows, "top1_moc", True))
-    assert "synthetic features" in horizon_markdown("breakfast", rows, "top1_moc", True)
     assert "synthetic features" in shown(measure_table("breakfast", rows["mixant"], True))
 
 
@@ -85,18 +84,6 @@ def test_what_a_method_lacks_and_what_cannot_be_measured_stays_open():
     partial["0.3"]["mean_moc"]["0.5"] = None
     text = shown(horizon_table("t", {"whole": scores(30), "partial": partial}, "mean_moc"))
     assert cells(text, "partial") == ["25", "-", "-", "-", "-", "10.0", "-", "12.0", "-"]
-
-
-def test_markdown_holds_the_same_numbers():
-    text = horizon_markdown("breakfast", {"mixant": scores(30)}, "mean_moc")
-    assert text.splitlines() == [
-        "**breakfast: Mean MoC (%)**",
-        "",
-        "| method | samples | 0.2 / 0.1 | 0.2 / 0.2 | 0.2 / 0.3 | 0.2 / 0.5 "
-        "| 0.3 / 0.1 | 0.3 / 0.2 | 0.3 / 0.3 | 0.3 / 0.5 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| mixant | 25 | 30.0 | 31.0 | 32.0 | 33.0 | 40.0 | 41.0 | 42.0 | 43.0 |",
-    ]
 
 
 def test_one_method_shows_every_measure_and_diversity_with_three_decimals():

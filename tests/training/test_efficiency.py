@@ -8,16 +8,20 @@ import pytest
 import torch
 
 from anticipate import __version__
+from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.training.callbacks import efficiency as module
 from anticipate.training.callbacks.efficiency import Efficiency, efficiency
 from anticipate.training.callbacks.run_files import write_metrics
 from anticipate.types import DenseForecast
 
 
-class Model(pl.LightningModule):
+class Model(DenseAnticipator):
     def __init__(self):
-        super().__init__()
+        super().__init__(num_classes=2, sample_rate=1)
         self.layer = torch.nn.Linear(3, 4)
+
+    def forecast(self, batch):
+        return DenseForecast(preds=torch.zeros(7, len(batch.video_ids), 5, dtype=torch.int64))
 
 
 def make_trainer(*callbacks):
@@ -26,23 +30,22 @@ def make_trainer(*callbacks):
     )
 
 
-def measure(monkeypatch, durations, rows, outputs):
-    """Run test batches of these lengths in seconds past the callback."""
+def measure(monkeypatch, durations, rows):
+    """Run forecasts of these lengths in seconds past the callback."""
     clock = iter([moment for d in durations for moment in (10.0, 10.0 + d)])
     monkeypatch.setattr(module, "_now", lambda device: next(clock))
     callback, model = Efficiency(), Model()
     trainer = make_trainer(callback)
     callback.on_test_start(trainer, model)
-    for number, size in enumerate(rows):
-        batch = SimpleNamespace(video_ids=("v",) * size)
-        callback.on_test_batch_start(trainer, model, batch, number)
-        callback.on_test_batch_end(trainer, model, outputs, batch, number)
+    for size in rows:
+        model.forecast(SimpleNamespace(video_ids=("v",) * size))
+    callback.on_test_end(trainer, model)
+    assert model.forecast.__func__ is Model.forecast
     return efficiency(trainer, model)
 
 
 def test_the_first_batch_does_not_count_and_long_batches_weigh_more(monkeypatch):
-    forecast = DenseForecast(preds=torch.zeros(7, 2, 5, dtype=torch.int64))
-    summary = measure(monkeypatch, (100.0, 4.0, 2.0), (2, 2, 1), {"forecast": forecast})
+    summary = measure(monkeypatch, (100.0, 4.0, 2.0), (2, 2, 1))
     assert summary["seconds_per_video"] == pytest.approx((4.0 + 2.0) / 3)
     assert summary["num_samples"] == 7
     assert summary["parameters"] == 3 * 4 + 4
@@ -50,11 +53,11 @@ def test_the_first_batch_does_not_count_and_long_batches_weigh_more(monkeypatch)
 
 
 def test_a_single_batch_counts(monkeypatch):
-    assert measure(monkeypatch, (3.0,), (2,), None)["seconds_per_video"] == pytest.approx(1.5)
+    assert measure(monkeypatch, (3.0,), (2,))["seconds_per_video"] == pytest.approx(1.5)
 
 
 def test_without_batches_or_callback_nothing_is_made_up(monkeypatch):
-    assert measure(monkeypatch, (), (), None)["seconds_per_video"] is None
+    assert measure(monkeypatch, (), ())["seconds_per_video"] is None
     assert efficiency(make_trainer(), Model()) is None
 
 

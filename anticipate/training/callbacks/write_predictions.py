@@ -44,13 +44,7 @@ class PredictionsFile(Callback):
         self._writer = _open(path, pl_module, trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: int
     ) -> None:
         """Add the forecasts of a batch."""
         if isinstance(self._writer, ShortTermPredictionsWriter):
