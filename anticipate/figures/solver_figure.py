@@ -9,16 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from anticipate.figures.style import (
-    DPI,
-    FAINT_INK,
-    INK,
-    NOTE_INK,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    TITLE_SIZE,
-    WIDTH,
-)
+from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, WIDTH, new_figure
 
 PANELS = ("Mean MoC (%)", "Top-1 MoC (%)")
 STYLES = (("#1f5f99", "o"), ("#b5651d", "s"), ("#4d8f4d", "^"))
@@ -55,10 +46,7 @@ def solver_figure(
         title: What is shown.
         note: Caveat to print in the corner.
     """
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained", facecolor="white")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE_SIZE, color=INK)
-    if note:
-        figure.text(0.99, 0.985, note, ha="right", va="top", fontsize=TEXT_SIZE, color=NOTE_INK)
+    figure = new_figure((WIDTH, HEIGHT), title, note)
     for index, axes in enumerate(figure.subplots(1, len(PANELS))):
         band = (protocol[index] - noise[index], protocol[index] + noise[index])
         axes.axhspan(*band, color=BAND, linewidth=0, label="DDIM-50 and its sampling noise")

@@ -18,7 +18,7 @@ from anticipate.figures.counterfactual_figure import StepChange, counterfactual_
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import AGARun, action_ids, clip_items, load_aga
 from anticipate.lab.explain.counterfactual import Counterfactual, Descent, change_past
-from anticipate.lab.explain.results_folder import add_run_arguments, results_folder, write_json
+from anticipate.lab.explain.explain_command import add_run_arguments, results_folder, write_json
 from anticipate.types import ShortTermBatch
 
 TOP = 5

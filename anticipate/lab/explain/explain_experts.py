@@ -18,7 +18,7 @@ from anticipate.errors import DataError
 from anticipate.figures.selection_figure import selection_figure
 from anticipate.figures.style import save_figure
 from anticipate.figures.usage_figure import usage_figure
-from anticipate.lab.explain.results_folder import (
+from anticipate.lab.explain.explain_command import (
     add_run_arguments,
     results_folder,
     write_csv,

@@ -23,6 +23,7 @@ from anticipate.errors import ConfigError
 from anticipate.figures.actions_figure import predecessors_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import AGARun, action_ids, load_aga
+from anticipate.lab.explain.explain_command import add_run_arguments, results_folder, write_json
 from anticipate.lab.explain.precedence import (
     Precedence,
     Reduction,
@@ -34,7 +35,6 @@ from anticipate.lab.explain.precedence import (
     write_actions,
     write_matrix,
 )
-from anticipate.lab.explain.results_folder import add_run_arguments, results_folder, write_json
 
 NUM_USUAL, NUM_CANDIDATES = 5, 10
 """Default candidates: usual predecessors, and all of them."""

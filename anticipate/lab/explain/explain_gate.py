@@ -16,7 +16,7 @@ from anticipate.errors import ConfigError
 from anticipate.figures.gate_figure import gate_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import AGARun, clip_items, load_aga
-from anticipate.lab.explain.results_folder import (
+from anticipate.lab.explain.explain_command import (
     add_run_arguments,
     results_folder,
     write_csv,

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.figures.actions_figure import matrices_figure
 from anticipate.figures.style import save_figure
 from anticipate.lab.explain.aga_run import guidance_of
-from anticipate.lab.explain.results_folder import write_csv
+from anticipate.lab.explain.explain_command import write_csv
 from anticipate.nn.aga import AGA
 
 LEAST_PAIRS = 3
@@ -52,10 +52,9 @@ def rank_correlation(
 
     NaN for fewer than three pairs, or where all values of one side are equal.
     """
-    ranks = [pd.Series(values).rank().to_numpy() for values in (first, second)]
-    if len(first) < LEAST_PAIRS or not all(np.ptp(rank) for rank in ranks):
+    if len(first) < LEAST_PAIRS or not (np.ptp(first) and np.ptp(second)):
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(first, second).statistic)
 
 
 def row_correlations(
