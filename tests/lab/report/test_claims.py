@@ -147,4 +147,5 @@ def test_claims_are_about_settings_of_their_study(study, claim):
 
 
 def test_the_papers_claims_are_all_there():
-    assert len(CLAIMS) == 20
+    papers = [claim for _, claim in CLAIMS if claim.source != "this project"]
+    assert len(papers) == 20
