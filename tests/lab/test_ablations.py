@@ -26,7 +26,7 @@ POINTS = [
 ]
 each_study = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 each_point = pytest.mark.parametrize(("study", "path"), POINTS)
-PARENTS = {study.task: study.parent for study in STUDIES.values()}
+PARENTS = {study.parent.stem: study.parent for study in STUDIES.values()}
 each_parent = pytest.mark.parametrize("parent", PARENTS.values(), ids=PARENTS)
 
 NETWORKS = {"dense": "model.init_args.denoiser", "short_term": "model.init_args.network"}
