@@ -85,6 +85,23 @@ def evaluation_window(num_frames: int, obs_ratio: float, pred_ratio: float) -> t
     return past, min(int((pred_ratio + obs_ratio) * num_frames), num_frames)
 
 
+def future_window(num_frames: int, obs_ratio: float) -> tuple[int, int]:
+    """Return the half-open range of frames that FUTR anticipates: half a video.
+
+    It starts where the observation ends. As its length is truncated by itself, it can end one frame
+    before the longest horizon, or after it.
+
+    Args:
+        num_frames: Length T of the video.
+        obs_ratio: Observed share alpha of the video.
+
+    >>> future_window(90, 0.2), evaluation_window(90, 0.2, 0.5)
+    ((18, 63), (18, 62))
+    """
+    past = observed_frames(num_frames, obs_ratio)
+    return past, min(past + int(FUTURE_RATIO * num_frames), num_frames)
+
+
 def ratio_name(ratio: float) -> str:
     """Write a ratio as keys and data set names do: the shortest text that reads back equal.
 

@@ -30,7 +30,7 @@ class DenseBatch(NamedTuple):
     valid: Bool[Tensor, "batch tokens"]
     """True on observed and future tokens, False on padding."""
     frame_targets: Int[Tensor, "batch frames"]
-    """Labels of the whole video at the annotation rate, then PAD_LABEL; empty in training."""
+    """Labels of the whole video at the annotation rate, then PAD_LABEL."""
     num_frames: Int[Tensor, " batch"]
     """Length T of each video at the annotation rate."""
     obs_ratios: tuple[float, ...]

@@ -44,7 +44,7 @@ def test_an_item_is_the_observed_features_and_the_labels_up_to_the_horizon(
         np.testing.assert_array_equal(item.features.numpy(), np.repeat(frames[:, None], 3, axis=1))
         np.testing.assert_array_equal(item.targets.numpy(), targets)
         assert item.targets.dtype == torch.int64
-        assert len(item.frame_targets) == 0
+        np.testing.assert_array_equal(item.frame_targets.numpy(), store.labels(item.video_id))
 
 
 def test_no_feature_of_the_future_is_ever_read(tiny_store):
@@ -62,17 +62,9 @@ def test_lengths_are_the_tokens_of_the_items(tiny_store):
     assert dataset.lengths.tolist() == tokens
 
 
-def test_whole_videos_carry_every_label(tiny_store):
-    store = tiny_store(VIDEOS)
-    dataset = DenseDataset(store, tuple(VIDEOS), (0.2, 0.3), 3, whole_videos=True)
-    item = dataset[Draw(3, 0)]
-    assert (item.video_id, item.obs_ratio, item.num_frames) == ("P03_cam02_P03_tea", 0.3, 61)
-    np.testing.assert_array_equal(item.frame_targets.numpy(), store.labels("P03_cam02_P03_tea"))
-
-
 def test_a_batch_pads_on_the_right_and_masks_what_it_pads(tiny_store):
     store = tiny_store(VIDEOS)
-    dataset = DenseDataset(store, tuple(VIDEOS), RATIOS, 3, whole_videos=True)
+    dataset = DenseDataset(store, tuple(VIDEOS), RATIOS, 3)
     items = [dataset[Draw(number, 0)] for number in (2, 3, 6)]
     batch = collate_dense(items)
     assert batch.features.shape == (3, max(len(item.features) for item in items), 3)
@@ -91,11 +83,6 @@ def test_a_batch_pads_on_the_right_and_masks_what_it_pads(tiny_store):
     assert batch.num_frames.tolist() == [90, 61, 47]
     assert batch.obs_ratios == (0.5, 0.2, 0.2)
     assert batch.video_ids == tuple(VIDEOS)
-
-
-def test_training_batches_have_no_frame_targets(tiny_store):
-    dataset = DenseDataset(tiny_store(VIDEOS), tuple(VIDEOS), RATIOS, 3)
-    assert collate_dense([dataset[Draw(0, 0)], dataset[Draw(4, 0)]]).frame_targets.shape == (2, 0)
 
 
 def test_observed_tokens_without_features_are_masked(tiny_store):
@@ -152,7 +139,7 @@ def test_batches_do_not_depend_on_workers(tiny_store):
 
 def test_a_spawned_worker_opens_the_file_itself(tiny_store):
     store = tiny_store(VIDEOS)
-    dataset = DenseDataset(store, tuple(VIDEOS), (0.2,), 3, whole_videos=True)
+    dataset = DenseDataset(store, tuple(VIDEOS), (0.2,), 3)
     store.labels("P03_cam01_P03_tea")  # the parent has the file open
     order = evaluation_order(dataset.lengths)
     loader = DataLoader(

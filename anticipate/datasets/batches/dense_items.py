@@ -43,7 +43,6 @@ class DenseDataset(Dataset[DenseItem]):
         obs_ratios: Observation ratios at which each video is listed.
         sample_rate: Frames per token.
         augment_seed: Seed of the training-time augmentation; None keeps the listed ratios.
-        whole_videos: Whether items carry the labels of the whole video, which evaluation needs.
 
     Raises:
         DataError: A video is shorter than one token or has no features in its observation.
@@ -56,14 +55,12 @@ class DenseDataset(Dataset[DenseItem]):
         obs_ratios: tuple[float, ...],
         sample_rate: int,
         augment_seed: int | None = None,
-        whole_videos: bool = False,
     ) -> None:
         self.store = store
         self.video_ids = video_ids
         self.obs_ratios = obs_ratios
         self.sample_rate = sample_rate
         self.augment_seed = augment_seed
-        self.whole_videos = whole_videos
         self.num_frames = tuple(store.num_frames(video_id) for video_id in video_ids)
         self._check_lengths()
 
@@ -89,15 +86,14 @@ class DenseDataset(Dataset[DenseItem]):
         video_id, num_frames = self.video_ids[video], self.num_frames[video]
         obs_ratio = self.obs_ratio(draw)
         labelled = target_frames(num_frames, obs_ratio)
-        labels = self.store.labels(video_id, stop=None if self.whole_videos else labelled)
-        targets = torch.from_numpy(labels.astype(np.int64))
+        labels = torch.from_numpy(self.store.labels(video_id).astype(np.int64))
         features = self.store.features(
             video_id, observed_frames(num_frames, obs_ratio), self.sample_rate
         )
         return DenseItem(
             features=torch.from_numpy(features),
-            targets=targets[: labelled : self.sample_rate],
-            frame_targets=targets if self.whole_videos else targets[:0],
+            targets=labels[: labelled : self.sample_rate],
+            frame_targets=labels,
             num_frames=num_frames,
             obs_ratio=obs_ratio,
             video_id=video_id,

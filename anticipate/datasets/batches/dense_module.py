@@ -133,12 +133,12 @@ class DenseDataModule(FileDataModule):
     @cached_property
     def val_dataset(self) -> DenseDataset:
         """Held-out training videos at each observation ratio."""
-        return self._whole_videos(self.val_videos)
+        return self._scored(self.val_videos)
 
     @cached_property
     def test_dataset(self) -> DenseDataset:
         """Test videos at each observation ratio."""
-        return self._whole_videos(self.test_videos)
+        return self._scored(self.test_videos)
 
     def train_transcripts(self) -> tuple[Segments, ...]:
         """Return the labels of the training videos as segments, for label-only baselines."""
@@ -198,9 +198,8 @@ class DenseDataModule(FileDataModule):
 
     predict_dataloader = test_dataloader
 
-    def _whole_videos(self, videos: tuple[str, ...]) -> DenseDataset:
-        rate = self.sample_rate
-        return DenseDataset(self.store, videos, self.obs_ratios, rate, whole_videos=True)
+    def _scored(self, videos: tuple[str, ...]) -> DenseDataset:
+        return DenseDataset(self.store, videos, self.obs_ratios, self.sample_rate)
 
     def _scoring_loader(self, dataset: DenseDataset) -> DataLoader:
         return self._evaluation_loader(dataset, evaluation_order(dataset.lengths, *self._process()))

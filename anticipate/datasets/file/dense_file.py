@@ -73,9 +73,9 @@ class DenseStore(DataFile):
         """Return the activity that a video shows."""
         return str(self._video(video_id).attrs["activity"])
 
-    def labels(self, video_id: str, stop: int | None = None) -> Int16[np.ndarray, " frames"]:
-        """Return the class ids of the frames before `stop` (all when None)."""
-        return np.array(self._array(self._video(video_id)["labels"])[:stop])
+    def labels(self, video_id: str) -> Int16[np.ndarray, " frames"]:
+        """Return the class ids of all frames."""
+        return np.array(self._array(self._video(video_id)["labels"]))
 
     def features(
         self, video_id: str, stop: int, sample_rate: int

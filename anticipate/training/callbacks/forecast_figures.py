@@ -105,9 +105,7 @@ class ForecastFigures(Callback):
 
     def _training_batch(self, data: DenseDataModule) -> DenseBatch:
         videos = spread(data.val_videos or data.train_videos, self.num_videos)
-        dataset = DenseDataset(
-            data.store, videos, data.obs_ratios[:1], data.sample_rate, whole_videos=True
-        )
+        dataset = DenseDataset(data.store, videos, data.obs_ratios[:1], data.sample_rate)
         return collate_dense([dataset[Draw(item, 0)] for item in range(len(dataset))])
 
     def _timeline(
