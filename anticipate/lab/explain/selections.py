@@ -63,12 +63,12 @@ def select(
         ConfigError: The checkpoint is of a model without mixture.
         AnticipateError: Checkpoint or data that cannot be used.
     """
-    settings = ["--model.num_samples=1", f"--model.max_tokens={ALL_TOKENS}"]
-    settings += [f"--data.obs_ratios=[{obs_ratio}]", "--data.limit_test_videos=null"]
+    settings = [f"--data.obs_ratios=[{obs_ratio}]", "--data.limit_test_videos=null"]
     settings += [] if split is None else [f"--data.split={split}"]
     (model, module), caveat = load_marked(ckpt, data, settings, allow_foreign)
     if not isinstance(model, DiffusionAnticipator) or not isinstance(module, DenseDataModule):
         raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT")
+    model.num_samples, model.max_tokens = 1, ALL_TOKENS
     module.setup("test")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
