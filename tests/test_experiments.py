@@ -7,13 +7,13 @@ import h5py
 import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from anticipate.catalog import data_sets
 from anticipate.cli import main
-from anticipate.datasets.batches.dense_module import DenseDataModule
-from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.lab.studies import STUDY_FILE
+from anticipate.nn import FUTR
 from anticipate.training.lightning_cli import FROM_DATA
 from anticipate.training.settings import config_chain, run_name
 
@@ -33,20 +33,22 @@ TINY = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
+SAMPLING = ["--model.num_samples=2", "--model.num_inference_steps=2"]
 TINY_MODELS = {
-    DenseDataModule: [
-        "--model.denoiser.d_model=8",
-        "--model.denoiser.d_state=2",
-        "--model.num_samples=2",
-        "--model.num_inference_steps=2",
-    ],
-    ShortTermDataModule: ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
+    "MixANT": ["--model.denoiser.d_model=8", "--model.denoiser.d_state=2", *SAMPLING],
+    "FUTR": ["--model.network.hidden_dim=8"],
+    "AGA": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
 }
-"""Options that make the model of an experiment small, by what its data is."""
+"""Options that make a network small."""
 
 
 def name_of(path):
     return str(path.relative_to(ROOT))
+
+
+def network_of(settings):
+    model = settings["model"]["init_args"]
+    return model.get("denoiser") or model["network"]
 
 
 def keys(value):
@@ -88,10 +90,11 @@ def settings_of(capsys):
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
 def test_experiment_builds_and_runs_a_step(path, data_files, settings_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = resolve_name(settings_of(path)["data"]["class_path"])
-    (model,) = [options for kind, options in TINY_MODELS.items() if issubclass(data, kind)]
+    settings = settings_of(path)
+    data, network = resolve_name(settings["data"]["class_path"]), network_of(settings)
+    small = TINY_MODELS[network["class_path"].rpartition(".")[2]]
     file = f"--data.path={data_files[data.dataset]}"
-    main(["fit", "--config", str(path), file, *TINY, *model])
+    main(["fit", "--config", str(path), file, *TINY, *small])
     assert not (tmp_path / "runs").exists()
 
 
@@ -138,6 +141,30 @@ def test_recipes_of_mixant_hold_the_paper_s_numbers(settings_of):
             3,
             5,
         )
+
+
+# From the released code; Assembly101 as inferred from it. Counts of the released network.
+@pytest.mark.parametrize(
+    ("name", "num_classes", "sample_rate", "batch_size", "epochs", "parameters"),
+    [
+        ("futr_breakfast", 48, 3, 16, 60, 1_193_314),
+        ("futr_50salads", 19, 6, 8, 70, 17_380_904),
+        ("futr_assembly101", 202, 6, 16, 60, 18_541_462),
+    ],
+)
+def test_recipes_of_futr_hold_the_released_numbers(
+    settings_of, name, num_classes, sample_rate, batch_size, epochs, parameters
+):
+    config = settings_of(ROOT / "experiments" / f"{name}.yaml")
+    data, model = config["data"]["init_args"], config["model"]["init_args"]
+    assert (data["sample_rate"], data["batch_size"]) == (sample_rate, batch_size)
+    assert (data["train_obs_ratios"], data["augment"]) == ([0.2, 0.3, 0.5], False)
+    optimizer = model["optimizer"]["init_args"]
+    assert (optimizer["lr"], optimizer["weight_decay"]) == (1e-3, 5e-3)
+    assert (model["warmup_epochs"], config["trainer"]["max_epochs"]) == (10, epochs)
+    with torch.device("meta"):
+        network = FUTR(num_classes, 2048, **model["network"]["init_args"])
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
 # From the released training code: 50 epochs of 128 clips, AdamW at 2e-4 with decay 0.01.

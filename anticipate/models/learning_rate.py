@@ -1,6 +1,7 @@
-"""Learning rates that follow the steps of a training from its first to its last."""
+"""Learning rates that follow the steps or epochs of a training from its first to its last."""
 
 import math
+from typing import Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
@@ -8,6 +9,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from anticipate.errors import ConfigError
+
+WarmUp = Literal["corrected", "released"]
+
+UNKNOWN_LENGTH = (
+    "the learning rate falls to 0 over the training, but its length is not known: set "
+    "--trainer.max_epochs"
+)
 
 
 def training_steps(trainer: pl.Trainer) -> int | float:
@@ -36,10 +44,7 @@ def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSc
     """
     total = training_steps(trainer)
     if not math.isfinite(total) or total < 1:
-        raise ConfigError(
-            "the learning rate falls to 0 over the training, but its length is not known: set "
-            "--trainer.max_epochs"
-        )
+        raise ConfigError(UNKNOWN_LENGTH)
     if warmup_steps < 0:
         raise ConfigError(f"warmup_steps is {warmup_steps}: expected 0 or more")
 
@@ -50,3 +55,47 @@ def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSc
         return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
     return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+
+
+def epoch_factor(epoch: int, num_epochs: int, warmup_epochs: int, warmup: WarmUp) -> float:
+    """Return the learning rate of an epoch as a share of the largest one (FUTR's public code).
+
+    It rises for some epochs and falls to 0 along half a cosine. The public code starts the rise at
+    0, so that its first epoch changes nothing; `corrected` starts one step higher.
+
+    Args:
+        epoch: Number of finished epochs.
+        num_epochs: Epochs of the training.
+        warmup_epochs: Epochs of the rise; 0 for none.
+        warmup: `corrected`, (e + 1) / warmup_epochs, or `released`, e / (warmup_epochs - 1).
+
+    >>> [epoch_factor(epoch, 30, 10, "corrected") for epoch in (0, 9, 10, 20, 30)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    >>> [epoch_factor(epoch, 30, 10, "released") for epoch in (0, 9)]
+    [0.0, 1.0]
+    """
+    if epoch < warmup_epochs:
+        late = warmup == "released"
+        return (epoch + 1 - late) / max(warmup_epochs - late, 1)
+    share = (epoch - warmup_epochs) / max(num_epochs - warmup_epochs, 1)
+    return 0.5 * (1 + math.cos(math.pi * share))
+
+
+def epoch_cosine(
+    optimizer: Optimizer, trainer: pl.Trainer, warmup_epochs: int, warmup: WarmUp
+) -> LRSchedulerConfigType:
+    """Return the schedule of `epoch_factor`, which changes between epochs alone.
+
+    Raises:
+        ConfigError: The number of epochs is not known, or that of the rise is negative.
+    """
+    epochs = trainer.max_epochs
+    if epochs is None or epochs < 1:
+        raise ConfigError(UNKNOWN_LENGTH)
+    if warmup_epochs < 0:
+        raise ConfigError(f"warmup_epochs is {warmup_epochs}: expected 0 or more")
+
+    def factor(epoch: int) -> float:
+        return epoch_factor(epoch, epochs, warmup_epochs, warmup)
+
+    return {"scheduler": LambdaLR(optimizer, factor), "interval": "epoch"}
