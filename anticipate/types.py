@@ -17,6 +17,10 @@ from anticipate.console import notice
 PAD_LABEL = -100
 """Label of padded positions; equals torch's default `ignore_index`."""
 
+NO_LABEL = -200
+"""What predictions hold where a model names no class: never right. It is not PAD_LABEL, so that
+padding among predictions stays a mistake that is found."""
+
 
 class DenseBatch(NamedTuple):
     """Long videos (Breakfast, 50Salads, Assembly101), each cut at its own observation ratio."""
@@ -43,7 +47,7 @@ class DenseForecast(NamedTuple):
 
     preds: Int[Tensor, "samples batch frames"]
     """Class per frame at the annotation rate, from the first frame of the video on; its reader cuts
-    each video at its horizon."""
+    each video at its horizon. NO_LABEL where a model names no class."""
 
 
 class ShortTermBatch(NamedTuple):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Integer
 
 from anticipate.console import notice
 from anticipate.segments import Segments
+from anticipate.types import NO_LABEL
 
 Content = TypeVar("Content")
 
@@ -42,7 +43,7 @@ def write_timeline(folder: Path, timeline: Timeline) -> None:
     occurring = sorted({int(label) for runs in rows.values() for label in runs.labels})
     document = {
         **timeline._asdict(),
-        "classes": {str(label): timeline.classes[label] for label in occurring},
+        "classes": {str(n): timeline.classes[n] for n in occurring if n != NO_LABEL},
         "num_classes": len(timeline.classes),
         "rows": {
             name: [[int(label), int(length)] for label, length in zip(*runs, strict=True)]

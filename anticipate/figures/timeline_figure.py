@@ -21,6 +21,7 @@ from anticipate.figures.style import (
     text_inches,
 )
 from anticipate.segments import Segments
+from anticipate.types import NO_LABEL
 
 ROW_INCHES, LINE_INCHES = 0.3, 0.17
 """Height of a row of a timeline and of a line of its legend."""
@@ -47,9 +48,9 @@ def timeline_figure(
     """Draw label sequences of one video as bars below each other.
 
     Args:
-        rows: Class of each frame by the name of the row, from the first frame of the video on. The
-            first row is the ground truth. Every other row, which may be shorter, is labelled with
-            its share of correct future frames.
+        rows: Class of each frame by the name of the row, from the first frame of the video on,
+            NO_LABEL for none. The first row is the ground truth. Every other row, which may be
+            shorter, is labelled with its share of correct future frames.
         observed_frames: Frames of the video that were observed.
         classes: Names of the classes, in the order of their ids.
         fps: Frames per second.
@@ -57,7 +58,8 @@ def timeline_figure(
         note: Caveat to print in the corner, such as `synthetic features`.
     """
     segments = [Segments.from_frames(labels) for labels in rows.values()]
-    occurring = list(dict.fromkeys(np.concatenate([runs.labels for runs in segments]).tolist()))
+    labels = np.concatenate([runs.labels for runs in segments])
+    occurring = list(dict.fromkeys(labels[labels != NO_LABEL].tolist()))
     names = [classes[label].replace("_", " ") for label in occurring]
     columns = _legend_columns(names)
     lines = -(-len(names) // columns)
@@ -111,10 +113,11 @@ def _draw_bar(
     fps: int | float,
 ) -> None:
     place = (row - BAR_HEIGHT / 2, BAR_HEIGHT)
-    spans = np.stack([runs.starts / fps, runs.lengths / fps], axis=1)
+    named = runs.labels != NO_LABEL
+    spans = np.stack([runs.starts / fps, runs.lengths / fps], axis=1)[named]
     # Without antialiasing neighbours meet exactly; with it a pale seam shows between them.
     style: dict[str, Any] = {"antialiased": False, "linewidth": 0}
-    axes.broken_barh(spans.tolist(), place, facecolors=colors[runs.labels], **style)
+    axes.broken_barh(spans.tolist(), place, facecolors=colors[runs.labels[named]], **style)
     if row:
         axes.broken_barh(
             [(0.0, observed_seconds)], place, facecolors="white", alpha=OBSERVED_FADE, **style

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from anticipate.horizons import future_window, target_frames
 from anticipate.nn.futr import FUTROutput, future_labels, normalized_durations
-from anticipate.types import PAD_LABEL, DenseBatch
+from anticipate.types import NO_LABEL, PAD_LABEL, DenseBatch
 
 
 class SegmentTargets(NamedTuple):
@@ -108,9 +108,10 @@ def segment_labels(
         output: Answers of the network.
         batch: What it was asked.
         sample_rate: Frames per token.
-        released: Whether the future is read as by FUTR's public code, see `future_labels`.
+        released: Whether the future is read as by FUTR's public code, see `future_labels`; NONE
+            becomes NO_LABEL.
     """
-    past = output.segmentation.argmax(dim=-1)
+    past, none = output.segmentation.argmax(dim=-1), output.actions.shape[-1] - 1
     videos = list(zip(batch.num_frames.tolist(), batch.obs_ratios, strict=True))
     longest = max(target_frames(*video) for video in videos)
     rows = []
@@ -119,7 +120,7 @@ def segment_labels(
         observed = past[row, : int(batch.observed[row].sum())].repeat_interleave(sample_rate)
         answers = (output.actions[row], output.durations[row], end - start, released)
         labels = torch.cat([_hold(observed, start), future_labels(*answers)])
-        rows.append(_hold(labels, longest))
+        rows.append(_hold(labels.masked_fill(labels == none, NO_LABEL), longest))
     return torch.stack(rows)
 
 

@@ -1,8 +1,8 @@
 """The predictions file of dense anticipation.
 
 One HDF5 group per video id; in it one data set per observation ratio, named `obs_0.2`: integers of
-shape (num_samples, num_frames) at the annotation rate, frame 0 = first frame of the video. Root
-attributes, all optional: `dataset`, `split`, `synthetic`, `run`.
+shape (num_samples, num_frames) at the annotation rate, frame 0 = first frame of the video; -200 is
+no class. Root attributes, all optional: `dataset`, `split`, `synthetic`, `run`.
 """
 
 import zlib
@@ -35,12 +35,14 @@ class DensePredictionsWriter(PredictionsWriter):
         Args:
             video_id: Id of the video in the data file.
             obs_ratio: Observed share of the video.
-            preds: Classes, none negative, from the first frame of the video to the longest horizon.
+            preds: Classes from the first frame of the video to the longest horizon; NO_LABEL for
+                none.
 
         Raises:
             DataError: The file cannot be written.
         """
-        stored = np.ascontiguousarray(preds, np.min_scalar_type(preds.max()))
+        smallest = np.result_type(*map(np.min_scalar_type, (preds.min(), preds.max())))
+        stored = np.ascontiguousarray(preds, smallest)
         with self._writing():
             array = self._file.create_dataset(
                 f"{video_id}/{PREFIX}{ratio_name(obs_ratio)}",

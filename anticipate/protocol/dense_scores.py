@@ -18,6 +18,7 @@ from anticipate.protocol.moc import (
     find_runs,
     frame_diversity,
 )
+from anticipate.types import NO_LABEL
 
 __all__ = ["DenseScores"]
 
@@ -81,7 +82,7 @@ class DenseScores(Metric):
 
         Args:
             preds: Classes from the first frame of the video at least to the end of the longest
-                horizon; what follows, and the observed part, is not scored.
+                horizon, NO_LABEL for none; what follows, and the observed part, is not scored.
             targets: Labels of the whole video at the annotation rate, without padding.
 
         Raises:
@@ -96,9 +97,11 @@ class DenseScores(Metric):
             preds[:, past:end].cpu().numpy(), targets[past:end].cpu().numpy(), horizons
         )
         self._check(runs)
+        none = runs.preds == NO_LABEL
+        runs = runs._replace(preds=np.where(none, np.int64(self.num_classes), runs.preds))
         counts = class_counts(runs, len(horizons), self.num_classes)
         best = counts.correct[np.arange(len(horizons)), best_samples(counts)]
-        diversity = frame_diversity(runs, len(horizons), self.num_classes)
+        diversity = frame_diversity(runs, len(horizons), self.num_classes + 1)
         self._add(
             correct=counts.correct.sum(1),
             top1_correct=best,
@@ -137,6 +140,7 @@ class DenseScores(Metric):
         if num_futures != num_videos * num_samples:
             before = num_futures // num_videos
             raise ValueError(f"preds have {num_samples} samples, those of earlier videos {before}")
-        for name, classes in (("preds", runs.preds), ("targets", runs.targets)):
+        named = runs.preds[runs.preds != NO_LABEL]
+        for name, classes in (("preds", named), ("targets", runs.targets)):
             if classes.size and not 0 <= classes.min() <= classes.max() < self.num_classes:
                 raise ValueError(f"{name} hold a class outside [0, {self.num_classes})")

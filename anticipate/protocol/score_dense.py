@@ -16,6 +16,7 @@ from anticipate.horizons import evaluation_window, ratio_name
 from anticipate.protocol.dense_predictions import DensePredictionsReader
 from anticipate.protocol.dense_scores import PRED_RATIOS, DenseScores
 from anticipate.protocol.dense_table import measure_table
+from anticipate.types import NO_LABEL
 
 Problems = dict[str, list[str]]
 """Videos (with what was found) by what is wrong with them."""
@@ -139,8 +140,9 @@ def _problem(
         return "not integers", str(preds.dtype)
     if preds.shape[1] < num_frames:
         return "too short for the longest horizon", f"{preds.shape[1]} frames, needs {num_frames}"
-    if preds.min() < 0 or preds.max() >= num_classes:
-        return f"class ids outside 0..{num_classes - 1}", f"{preds.min()}..{preds.max()}"
+    classes = preds[preds != NO_LABEL]
+    if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
+        return f"class ids outside 0..{num_classes - 1}", f"{classes.min()}..{classes.max()}"
     if num_samples not in (None, len(preds)):
         return f"not of {num_samples} samples like the first video", f"{len(preds)} samples"
     return None

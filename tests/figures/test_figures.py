@@ -10,6 +10,7 @@ from matplotlib.collections import PolyCollection
 from anticipate.figures.palette import class_colors
 from anticipate.figures.timeline_figure import timeline_figure
 from anticipate.figures.usage_figure import usage_figure
+from anticipate.types import NO_LABEL
 
 CLASSES = ("SIL", *(f"do_thing_{number}" for number in range(1, 48)))
 TRUTH = np.repeat([0, 3, 5, 3], [10, 20, 30, 40])
@@ -55,6 +56,14 @@ def test_bars_and_legend_use_the_colours_of_the_palette():
 def test_the_legend_names_just_the_classes_that_occur_in_order_of_appearance():
     names = [text.get_text() for text in draw().legends[0].get_texts()]
     assert names == ["SIL", "do thing 3", "do thing 5", "do thing 7"]
+
+
+def test_frames_without_a_class_are_a_gap():
+    gap = np.where(np.arange(100) < 90, TRUTH, NO_LABEL)
+    figure = draw({"ground truth": TRUTH, "sample": gap})
+    assert bars(figure)[1].get_paths()[-1].get_extents().xmax == pytest.approx(9)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["SIL", "do thing 3", "do thing 5"]
 
 
 def test_rows_are_named_from_the_truth_down():

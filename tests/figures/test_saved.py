@@ -13,8 +13,9 @@ from anticipate.figures.saved import (
     write_timeline,
     write_usage,
 )
+from anticipate.types import NO_LABEL
 
-ROWS = {TRUTH: np.array([0, 0, 2, 2, 2]), "sample 1": np.array([0, 2, 2, 2, 2])}
+ROWS = {TRUTH: np.array([0, 0, 2, 2, 2]), "sample 1": np.array([0, 2, 2, 2, NO_LABEL])}
 TIMELINE = Timeline("P01_cam", 0.2, 1, 15.0, ("a", "b", "c"), ROWS)
 
 

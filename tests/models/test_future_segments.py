@@ -22,7 +22,7 @@ from anticipate.models.future_segments import (
 )
 from anticipate.models.learning_rate import epoch_factor
 from anticipate.nn import FUTR, FUTROutput
-from anticipate.types import PAD_LABEL, DenseBatch
+from anticipate.types import NO_LABEL, PAD_LABEL, DenseBatch
 
 CLASSES, FEATURES, RATE = 5, 4, 3
 
@@ -242,6 +242,16 @@ def test_forecasts_reach_the_horizon_and_depend_on_the_observation_alone(decodin
         )._replace(features=batch.features[row : row + 1, :seen])
         end = evaluation_window(num_frames, ratio, 0.5)[1]
         assert torch.equal(model.forecast(alone).preds[0, 0], preds[0, row, :end])
+
+
+def test_what_the_released_decoding_leaves_open_is_no_class():
+    batch = make_batch([60], [0.2])
+    actions = torch.eye(CLASSES + 1)[[CLASSES, 0, CLASSES]].unsqueeze(0)  # NONE, 0, NONE
+    segmentation = torch.zeros(1, batch.features.shape[1], CLASSES)
+    output = FUTROutput(segmentation, actions, torch.zeros(1, 3))
+    assert segment_labels(output, batch, RATE).tolist() == [[0] * 42]
+    labels = segment_labels(output, batch, RATE, released=True)
+    assert labels.tolist() == [[0] * 12 + [NO_LABEL] * 30]
 
 
 def test_the_decoding_is_a_setting():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from anticipate.errors import ConfigError
 from anticipate.protocol import moc as functional
 from anticipate.protocol.dense_scores import PRED_RATIOS, DenseScores
+from anticipate.types import NO_LABEL
 
 NUM_CLASSES = 5
 MEASURES = ("mean_moc", "top1_moc", "mof", "frame_diversity")
@@ -84,14 +85,15 @@ def reference_dense_scores(videos, obs_ratio, pred_ratio):
 
 
 @st.composite
-def data_sets(draw):
+def data_sets(draw, predicted=tuple(range(NUM_CLASSES))):
     """A few short videos, so that empty windows and ties between samples are frequent."""
-    classes = st.integers(0, NUM_CLASSES - 1)
+    classes, answers = st.integers(0, NUM_CLASSES - 1), st.sampled_from(predicted)
     num_samples = draw(st.integers(1, 4))
     videos = []
     for num_frames in draw(st.lists(st.integers(1, 40), min_size=1, max_size=4)):
-        row = st.lists(classes, min_size=num_frames, max_size=num_frames)
-        videos.append((draw(st.lists(row, min_size=num_samples, max_size=num_samples)), draw(row)))
+        row = {"min_size": num_frames, "max_size": num_frames}
+        preds = st.lists(st.lists(answers, **row), min_size=num_samples, max_size=num_samples)
+        videos.append((draw(preds), draw(st.lists(classes, **row))))
     return videos
 
 
@@ -112,6 +114,16 @@ def test_scores_equal_the_frame_by_frame_reference(videos, obs_ratio, dtype):
     scores = score(videos, obs_ratio, dtype).compute()
     for pred_ratio in PRED_RATIOS:
         expected = reference_dense_scores(videos, obs_ratio, pred_ratio)
+        found = {measure: scores[measure][str(pred_ratio)] for measure in MEASURES}
+        assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data_sets(predicted=(0, 1, NO_LABEL)))
+def test_no_class_is_never_right_and_differs_from_every_class(videos):
+    scores = score(videos, 0.2).compute()
+    for pred_ratio in PRED_RATIOS:
+        expected = reference_dense_scores(videos, 0.2, pred_ratio)
         found = {measure: scores[measure][str(pred_ratio)] for measure in MEASURES}
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 

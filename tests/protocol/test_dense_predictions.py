@@ -6,6 +6,7 @@ import pytest
 
 from anticipate.errors import DataError
 from anticipate.protocol.dense_predictions import DensePredictionsReader, DensePredictionsWriter
+from anticipate.types import NO_LABEL
 
 
 def sampled(num_samples=3, num_frames=40, num_classes=48):
@@ -40,6 +41,14 @@ def test_the_smallest_type_that_holds_the_classes_is_stored(tmp_path, largest, d
         found = predictions.read("a", 0.2)
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, preds)
+
+
+def test_no_class_survives_the_round_trip(tmp_path):
+    preds = np.array([[47, NO_LABEL, 3], [201, 0, NO_LABEL]])
+    with DensePredictionsWriter(tmp_path / "p.h5") as out:
+        out.add("a", 0.2, preds)
+    with DensePredictionsReader(tmp_path / "p.h5") as predictions:
+        np.testing.assert_array_equal(predictions.read("a", 0.2), preds)
 
 
 def test_long_runs_take_little_space(tmp_path):

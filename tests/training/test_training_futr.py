@@ -9,6 +9,7 @@ from anticipate.files import CHECKPOINT
 
 TINY = [
     "--model.network.hidden_dim=8",
+    "--model.decoding=released",
     "--trainer.max_epochs=1",
     "--trainer.accelerator=cpu",
     "--trainer.limit_train_batches=2",
