@@ -53,7 +53,7 @@ __all__ = ["Assembly101"]
 FPS = 30.0
 PARTS = {"train": "train.csv", "test": "val.csv"}
 """The test labels are withheld, so the field tests on the validation list."""
-PUBLISHED = {"classes": 202, "train videos": 4684, "test videos": 1424}
+PUBLISHED_VIDEOS = {"train": 4684, "test": 1424}
 
 _ACTION_COLUMNS = ("action_id", "action_cls")
 _VIDEO_COLUMNS = ("video_id", "view", "action_type", "video_end_frame")
@@ -78,6 +78,7 @@ class Assembly101(DenseDataModule):
     dataset = "assembly101"
     title = "Assembly101"
     release = "Assembly101 with coarse labels"
+    num_actions = 202
 
     def __init__(
         self, path: str = "data/assembly101.h5", sample_rate: int = 6, **settings: Any
@@ -453,8 +454,9 @@ def _compare(release: DenseRelease, num_skipped: int) -> None:
     """Tell what was left out and where the counts differ from the published ones."""
     if num_skipped:
         notice(f"{release.source}: {num_skipped} videos without a label file are left out")
-    found = {"classes": len(release.classes)}
-    found |= {f"{part} videos": len(ids) for part, ids in release.splits["1"].items()}
-    for what, count in found.items():
-        if count != PUBLISHED[what]:
-            notice(f"assembly101: {count} {what}, the published release has {PUBLISHED[what]}")
+    counts = {"classes": (len(release.classes), Assembly101.num_actions)}
+    for part, video_ids in release.splits["1"].items():
+        counts[f"{part} videos"] = (len(video_ids), PUBLISHED_VIDEOS[part])
+    for what, (found, published) in counts.items():
+        if found != published:
+            notice(f"assembly101: {found} {what}, the published release has {published}")

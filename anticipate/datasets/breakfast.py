@@ -25,10 +25,11 @@ class Breakfast(DenseDataModule):
     dataset = "breakfast"
     title = "Breakfast"
     release = "Breakfast in the layout of MS-TCN"
+    num_actions = 48
     published = mstcn.Published(
         fps=15.0,
         num_videos=1712,
-        num_classes=48,
+        num_classes=num_actions,
         split_sizes={"1": (1460, 252), "2": (1261, 451), "3": (1279, 433), "4": (1136, 576)},
     )
 

@@ -26,10 +26,11 @@ class Salads50(DenseDataModule):
     dataset = "50salads"
     title = "50Salads"
     release = "50Salads in the layout of MS-TCN"
+    num_actions = 19
     published = mstcn.Published(
         fps=30.0,
         num_videos=50,
-        num_classes=19,
+        num_classes=num_actions,
         split_sizes={str(k): (40, 10) for k in range(1, 6)},
     )
 

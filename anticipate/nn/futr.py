@@ -401,19 +401,14 @@ def futr_from_reference(state_dict: Any, *, num_heads: int = 8) -> FUTR:
     Raises:
         CheckpointError: Not a state dict; a tensor is missing, of another size or unknown.
     """
-    tensors = reference_tensors(state_dict, "a FUTR")
-    tensors.pop(UNUSED, None)
-    network = FUTR(**reference_settings(tensors, num_heads))
-    take_weights(network, tensors, _their_name)
+    network = FUTR(**reference_settings(state_dict, num_heads=num_heads))
+    take_weights(network, _tensors(state_dict), _their_name)
     return network
 
 
-def reference_settings(tensors: Mapping[str, Tensor], num_heads: int) -> dict[str, Any]:
-    """Return the arguments of `FUTR` that fit the authors' tensors.
-
-    Raises:
-        CheckpointError: A tensor that tells a size is missing or of no such shape.
-    """
+def reference_settings(state_dict: Any, *, num_heads: int) -> dict[str, Any]:
+    """Return the arguments of `FUTR` that fit the tensors; errors as of `futr_from_reference`."""
+    tensors = _tensors(state_dict)
     hidden_dim, feature_dim = matrix_size(tensors, "input_embed.weight")
     if num_heads < 1 or hidden_dim % num_heads:
         raise CheckpointError(
@@ -434,6 +429,12 @@ def reference_settings(tensors: Mapping[str, Tensor], num_heads: int) -> dict[st
         "num_heads": num_heads,
         "max_tokens": positions.shape[1],
     }
+
+
+def _tensors(state_dict: Any) -> dict[str, Tensor]:
+    """Return the tensors that the network uses, by the authors' names."""
+    tensors = reference_tensors(state_dict, "a FUTR")
+    return {name: tensor for name, tensor in tensors.items() if name != UNUSED}
 
 
 def _num_layers(tensors: Mapping[str, Tensor], part: str) -> int:

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from anticipate.cli import main
+from anticipate.nn import FUTR, futr
 from anticipate.training.loading import load
 from tests.nn.reencoding_aga import ReencodingAGA
 
@@ -22,8 +23,8 @@ def reference(num_classes=120, feature_dim=2, **variant):
     return network
 
 
-def convert(*words):
-    main(["convert", "aga", *map(str, words)])
+def convert(*words, system="aga"):
+    main(["convert", system, *map(str, words)])
 
 
 @pytest.fixture
@@ -70,6 +71,42 @@ def test_the_data_set_follows_from_the_number_of_actions(tmp_path, num_classes, 
     convert(source, "--output", ckpt)
     document = yaml.safe_load(ckpt.with_name("config.yaml").read_text())
     assert document["data"] == {"class_path": name}
+
+
+def released_futr(num_classes, feature_dim=16):
+    network = FUTR(num_classes, feature_dim, hidden_dim=16, num_heads=2, max_tokens=200).eval()
+    weights = network.state_dict().items()
+    return network, {f"module.{futr._their_name(name)}": tensor for name, tensor in weights}
+
+
+def test_weights_of_futr_forecast_long_videos(tmp_path, synthetic_file):
+    source, ckpt = tmp_path / "released.ckpt", tmp_path / "converted" / "futr.ckpt"
+    network, state = released_futr(num_classes=20)
+    torch.save(state, source)
+    words = ["--output", ckpt, "--num-heads", 2, "--data", synthetic_file]
+    convert(source, *words, system="futr")
+    model, module = load(ckpt)
+    features, observed = torch.randn(1, 9, 16), torch.ones(1, 9, dtype=torch.bool)
+    for ours, theirs in zip(
+        model.network(features, observed), network(features, observed), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    module.setup("test")
+    batch = next(iter(module.test_dataloader()))
+    assert model.forecast(batch).preds.shape[:2] == (1, len(batch.video_ids))
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "name"),
+    [(48, "Breakfast"), (19, "Salads50"), (202, "Assembly101"), (7, "Breakfast")],
+)
+def test_long_videos_follow_from_the_number_of_classes(tmp_path, num_classes, name):
+    source, ckpt = tmp_path / "released.ckpt", tmp_path / "converted" / "futr.ckpt"
+    torch.save(released_futr(num_classes)[1], source)
+    convert(source, "--output", ckpt, "--num-heads", 2, system="futr")
+    document = yaml.safe_load(ckpt.with_name("config.yaml").read_text())
+    assert document["data"] == {"class_path": name}
+    assert document["model"]["init_args"]["network"]["init_args"]["max_tokens"] == 200
 
 
 def write_damaged(path):
