@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from anticipate.choices import checked_choices
+from anticipate.errors import ConfigError
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.future_segments import (
     class_loss,
@@ -19,7 +20,7 @@ from anticipate.models.future_segments import (
 from anticipate.models.learning_rate import WarmUp, epoch_cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
-from anticipate.nn.futr import FUTR
+from anticipate.nn.futr import FUTR, FUTROutput
 from anticipate.types import DenseBatch, DenseForecast
 
 __all__ = ["QueryAnticipator"]
@@ -87,7 +88,7 @@ class QueryAnticipator(DenseAnticipator):
 
     def training_step(self, batch: DenseBatch) -> Tensor:
         """Return the sum of the losses of observed labels, future actions and durations."""
-        output = self.network(batch.features, batch.observed)
+        output = self._answers(batch)
         targets = segment_targets(
             batch, self.sample_rate, output.actions.shape[1], self.num_classes
         )
@@ -109,9 +110,17 @@ class QueryAnticipator(DenseAnticipator):
     @torch.no_grad()
     def forecast(self, batch: DenseBatch) -> DenseForecast:
         """Return the one future that the network anticipates for each video."""
-        output = self.network(batch.features, batch.observed)
+        output = self._answers(batch)
         preds = segment_labels(output, batch, self.sample_rate, self.decoding == "released")
         return DenseForecast(preds.unsqueeze(0))
+
+    def _answers(self, batch: DenseBatch) -> FUTROutput:
+        output = self.network(batch.features, batch.observed)
+        if not isinstance(output, FUTROutput):
+            raise ConfigError(
+                f"{self.method}.forward returned {type(output).__name__}: expected FUTROutput"
+            )
+        return output
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the network was built with."""

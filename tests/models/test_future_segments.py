@@ -254,6 +254,15 @@ def test_what_the_released_decoding_leaves_open_is_no_class():
     assert labels.tolist() == [[0] * 12 + [NO_LABEL] * 30]
 
 
+def test_a_network_of_other_answers_is_refused():
+    model = QueryAnticipator(CLASSES, FEATURES, RATE, network=lambda c, f: torch.nn.Identity())
+    model.network.forward = lambda features, observed: features
+    with pytest.raises(
+        ConfigError, match=r"Identity\.forward returned Tensor: expected FUTROutput"
+    ):
+        model.forecast(make_batch([61], [0.2]))
+
+
 def test_the_decoding_is_a_setting():
     with pytest.raises(
         ConfigError, match="decoding is 'code': expected one of corrected, released"
