@@ -16,6 +16,9 @@ from anticipate.errors import CheckpointError
 KEY = "network"
 """Key of the settings in a checkpoint."""
 
+DROPPED = {"guidance.summarise.start": ("first",), "guidance.summarise.space": ("probs", "logits")}
+"""Settings of earlier versions, and their values that are what this one does."""
+
 
 def plain_settings(network: nn.Module) -> dict[str, Any]:
     """Return the plain public attributes of a network and its modules, by their path.
@@ -55,6 +58,8 @@ def check_network(
         raise CheckpointError(f"the checkpoint does not say how its network was built: {advice}")
     trained, here = checkpoint[KEY], plain_settings(network)
     for name in trained.keys() | here.keys():
+        if name not in here and trained[name] in DROPPED.get(name, ()):
+            continue
         if trained.get(name) != here.get(name):
             raise CheckpointError(
                 f"the checkpoint is of a network with {name} = {trained.get(name)!r}, but one with "

@@ -36,7 +36,6 @@ __all__ = ["AGA", "AGAState", "AGATrace", "aga_from_reference"]
 
 Space = Literal["probs", "logits"]
 QueryKind = Literal["ema", "ema_released", "last", "lstm"]
-EmaStart = Literal["first", "uniform"]
 AttentionKind = Literal["action_guided", "visual"]
 GateKind = Literal["elementwise", "scalar", "none", "history"]
 ValueKind = Literal["frames", "fused"]
@@ -124,25 +123,19 @@ class Last(nn.Module):
 
 
 class Ema(nn.Module):
-    """The paper's moving average: y-_t = alpha y^_{t-1} + (1 - alpha) y-_{t-1}.
+    """The paper's moving average: y-_t = alpha y^_{t-1} + (1 - alpha) y-_{t-1}, from y-_1 = y^_0.
 
     Args:
         weight: Weight alpha of the newest prediction.
-        start: What is averaged with the first prediction: itself (`first`) or `uniform`
-            predictions (equal probabilities; zero logits).
-        space: What the predictions are.
     """
 
-    def __init__(self, weight: float, start: EmaStart, space: Space) -> None:
+    def __init__(self, weight: float) -> None:
         super().__init__()
-        self.weight, self.start, self.space = weight, start, space
+        self.weight = weight
 
     def forward(self, prediction: Prediction, summary: Summary) -> Summary:
         """Return the summary that includes one more prediction."""
-        if summary:
-            (previous,) = summary
-        else:
-            previous = prediction if self.start == "first" else _uniform(prediction, self.space)
+        (previous,) = summary or (prediction,)
         return (self.weight * prediction + (1 - self.weight) * previous,)
 
 
@@ -187,18 +180,14 @@ class LSTMQuery(nn.Module):
 
 
 def make_query(
-    kind: QueryKind, num_classes: int, weight: float, start: EmaStart, space: Space
+    kind: QueryKind, num_classes: int, weight: float, space: Space
 ) -> Last | Ema | ReleasedEma | LSTMQuery:
     """Return the module that summarises predictions."""
     if kind == "ema":
-        return Ema(weight, start, space)
+        return Ema(weight)
     if kind == "ema_released":
         return ReleasedEma(weight, space)
     return Last() if kind == "last" else LSTMQuery(num_classes)
-
-
-def _uniform(like: Prediction, space: Space) -> Prediction:
-    return torch.full_like(like, 1 / like.shape[-1] if space == "probs" else 0.0)
 
 
 class ActionGuidance(nn.Module):
@@ -208,7 +197,6 @@ class ActionGuidance(nn.Module):
         num_classes: Number of actions.
         query: How predictions make a query.
         ema_weight: Weight alpha of the newest prediction in it.
-        ema_start: Where the moving average starts.
         query_space: Whether queries are made of probabilities or logits.
         key_space: The same for keys.
         hard_top1: Whether only the best action of a prediction counts, as a one-hot vector.
@@ -219,7 +207,6 @@ class ActionGuidance(nn.Module):
         num_classes: int,
         query: QueryKind,
         ema_weight: float,
-        ema_start: EmaStart,
         query_space: Space,
         key_space: Space,
         hard_top1: bool,
@@ -229,7 +216,7 @@ class ActionGuidance(nn.Module):
         # The authors' code takes one-hot vectors for logits when it makes queries; LayerNorm's
         # epsilon then leaves next to nothing of them. Only the query that is theirs keeps this.
         self.softens_certainty = query == "ema_released"
-        self.summarise = make_query(query, num_classes, ema_weight, ema_start, query_space)
+        self.summarise = make_query(query, num_classes, ema_weight, query_space)
 
     def forward(
         self, prediction: Prediction, certain: bool, summary: Summary
@@ -483,7 +470,6 @@ class AGA(nn.Module):
         query: Summary of the predictions: `ema` (the paper's moving average), `ema_released` (that
             of the authors' code, which normalises twice and forgets at once), `last` or `lstm`.
         ema_weight: Weight alpha of the newest prediction in the moving average.
-        ema_start: Where the average starts: at the `first` prediction or at `uniform` ones.
         attention: Queries and keys from predictions (`action_guided`) or from frames (`visual`).
         gate: Weight per channel (`elementwise`), one weight (`scalar`), history + frame as in the
             authors' code (`none`), or the `history` alone as in the paper's table.
@@ -511,7 +497,6 @@ class AGA(nn.Module):
         dropout: float = 0.6,
         query: QueryKind = "ema",
         ema_weight: float = 0.8,
-        ema_start: EmaStart = "first",
         attention: AttentionKind = "action_guided",
         gate: GateKind = "elementwise",
         queue_length: int = 30,
@@ -535,7 +520,7 @@ class AGA(nn.Module):
         self.key_encoder: nn.Module = nn.Identity()
         if attention == "action_guided":
             self.guidance = ActionGuidance(
-                num_classes, query, ema_weight, ema_start, query_space, key_space, hard_top1
+                num_classes, query, ema_weight, query_space, key_space, hard_top1
             )
             self.query_encoder = Encoder(num_classes, bottleneck, dropout)
             self.key_encoder = Encoder(num_classes, bottleneck, dropout)

@@ -166,7 +166,6 @@ class DenoisingBlock(nn.Module):
         routing_context: Tokens the routers average: `observed` or `full`.
         block: `manta` (one residual around layer, LayerScale and one linear map) or `prenorm2` (a
             residual around the layer and one around a two-layer MLP).
-        mlp_ratio: Hidden width of the MLP of `prenorm2` over d_model.
         dropout: Dropout after the MLP.
     """
 
@@ -177,7 +176,6 @@ class DenoisingBlock(nn.Module):
         routers: Sequence[nn.Module] = (),
         routing_context: RoutingContext = "observed",
         block: BlockReading = "manta",
-        mlp_ratio: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -189,9 +187,8 @@ class DenoisingBlock(nn.Module):
             self.layer_scale = nn.Parameter(torch.full((d_model,), 1e-4))
             self.mlp: nn.Module = Linear(d_model, d_model)
         else:
-            hidden = int(mlp_ratio * d_model)
             self.mlp_norm = nn.LayerNorm(d_model)
-            self.mlp = nn.Sequential(Linear(d_model, hidden), nn.GELU(), Linear(hidden, d_model))
+            self.mlp = nn.Sequential(Linear(d_model, d_model), nn.GELU(), Linear(d_model, d_model))
         self.film = FiLM(4 * d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 

@@ -371,7 +371,6 @@ class MixANT(BlockStack):
             (`query_key`).
         block: Reading of Eq. 14-15: `manta` (one residual) or `prenorm2` (two residuals, as in a
             transformer).
-        mlp_ratio: Hidden width of the MLP of `prenorm2` over d_model.
         d_state: State size N per channel.
         d_conv: Width of the depth-wise convolution.
         expand: d_inner / d_model.
@@ -402,7 +401,6 @@ class MixANT(BlockStack):
         expert_init: ExpertInit = "identical",
         forget_gate: ForgetGateKind = "mixture",
         block: BlockReading = "manta",
-        mlp_ratio: float = 1.0,
         d_state: int = 16,
         d_conv: int = 3,
         expand: int = 2,
@@ -433,7 +431,6 @@ class MixANT(BlockStack):
                 [Router(d_model, num_experts) for _ in range(0 if static else num_routers)],
                 routing_context,
                 block,
-                mlp_ratio,
                 dropout,
             )
 

@@ -40,9 +40,11 @@ FILE_KEYS = ("extends", "profiles", "profile")
 
 RENAMED_KEYS = {"results": "dense_results"}
 DROPPED_KEYS = ("weights_only",)
-DROPPED_ARGUMENTS = ("expert_init_jitter",)
 RENAMED_VALUES = {("loss_reduction", "code"): "released"}
 """Settings of earlier versions: keys at the top of a file, keys without effect, and values."""
+
+DROPPED_ARGUMENTS = {"expert_init_jitter": None, "ema_start": "first", "mlp_ratio": 1.0}
+"""Arguments of earlier versions, and the value that is what this one does; None for any."""
 
 WITHOUT_EFFECT = (
     "allow_foreign_checkpoint",
@@ -133,13 +135,22 @@ def _parsed(text: str) -> Any:
 def _renamed(value: Any, key: str = "") -> Any:
     """Return a document with the names that classes and values have now."""
     if isinstance(value, dict):
-        kept = {name: part for name, part in value.items() if name not in DROPPED_ARGUMENTS}
-        return {name: _renamed(part, str(name)) for name, part in kept.items()}
+        return {
+            name: _renamed(part, str(name)) for name, part in value.items() if _is_kept(name, part)
+        }
     if isinstance(value, list):
         return [_renamed(part) for part in value]
     if key == "class_path" and isinstance(value, str):
         return current_path(value)
     return _current_value(key, value)
+
+
+def _is_kept(name: Any, value: Any) -> bool:
+    """Return whether an argument still exists; refuse one that asks for what does not."""
+    only = DROPPED_ARGUMENTS.get(name)
+    if only not in (None, value):
+        raise ConfigError(f"{name} is {value!r}, which this version does not have: expected {only}")
+    return name not in DROPPED_ARGUMENTS
 
 
 def _current_value(key: str, value: Any) -> Any:

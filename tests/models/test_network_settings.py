@@ -9,6 +9,8 @@ import torch
 from anticipate.errors import CheckpointError
 from anticipate.models import network_settings as module
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
+from anticipate.models.sequence_anticipator import SequenceAnticipator
+from anticipate.nn.aga import AGA
 from anticipate.nn.mixant import MixANT
 
 SIZES = {"d_model": 4, "num_layers": 2, "num_static_layers": 1, "num_experts": 2}
@@ -54,3 +56,14 @@ def test_a_checkpoint_that_does_not_tell_is_refused(tmp_path):
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="does not say how its network was built"):
         load(path, selection="straight_through")
+
+
+def test_settings_that_earlier_versions_had_do_not_matter_where_they_say_what_is_done_now(protocol):
+    model = SequenceAnticipator(6, 5, protocol, [1] * 6, lambda c, f: AGA(c, f, hidden_dim=32))
+    content = {}
+    model.on_save_checkpoint(content)
+    content[module.KEY]["guidance.summarise.start"] = "first"
+    model.on_load_checkpoint(content)
+    content[module.KEY]["guidance.summarise.start"] = "uniform"
+    with pytest.raises(CheckpointError, match=r"summarise\.start = 'uniform'"):
+        model.on_load_checkpoint(content)

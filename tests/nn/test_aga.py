@@ -23,7 +23,7 @@ VARIANTS = [
     {"redraw_key_dropout": True},
     {"hard_top1": True},
     {"query_space": "logits", "key_space": "probs"},
-    {"query_space": "logits", "ema_start": "uniform"},
+    {"query_space": "logits"},
     {"query_space": "logits", "query": "ema_released"},
     {"input_norm": False, "bottleneck": 3},
 ]

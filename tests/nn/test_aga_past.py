@@ -33,7 +33,7 @@ def reference_softmax(x):
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def reference_average(predictions, weight, kind, start):
+def reference_average(predictions, weight, kind):
     """Each step's query, from the formulas of the paper and of the authors' code."""
     if kind == "ema_released":
         average = np.zeros_like(predictions[0])
@@ -41,7 +41,7 @@ def reference_average(predictions, weight, kind, start):
             average = (1 - weight) * reference_softmax(average) + weight * newest
             yield average
         return
-    average = predictions[0] if start == "first" else np.full_like(predictions[0], 1 / 4)
+    average = predictions[0]
     for newest in predictions:
         average = weight * newest + (1 - weight) * average
         yield average
@@ -51,35 +51,32 @@ def reference_average(predictions, weight, kind, start):
 @given(
     weight=st.floats(0.05, 1.0),
     kind=st.sampled_from(["ema", "ema_released"]),
-    start=st.sampled_from(["first", "uniform"]),
     seed=st.integers(0, 99),
 )
-def test_the_average_is_that_of_the_formulas(weight, kind, start, seed):
+def test_the_average_is_that_of_the_formulas(weight, kind, seed):
     probs = reference_softmax(np.random.default_rng(seed).normal(size=(5, 2, 4)))
-    query, summary = make_query(kind, 4, weight, start, "probs"), ()
-    for newest, expected in zip(probs, reference_average(probs, weight, kind, start), strict=True):
+    query, summary = make_query(kind, 4, weight, "probs"), ()
+    for newest, expected in zip(probs, reference_average(probs, weight, kind), strict=True):
         summary = query(torch.from_numpy(newest), summary)
         np.testing.assert_allclose(summary[0].numpy(), expected, atol=1e-12)
 
 
 def test_the_released_average_has_no_memory():
-    """Weight of the older of two one-hot predictions: 0.16 in the paper's formula, 1.2e-4 there."""
-    older, newer = torch.eye(3806, dtype=torch.float64)[:2].unsqueeze(1)
+    """Weight of the last prediction but one: 0.16 in the paper's formula, 1.2e-4 there."""
+    predictions = torch.eye(3806, dtype=torch.float64)[:3].unsqueeze(1)
     weights = {}
     for kind in ("ema", "ema_released"):
-        query = make_query(kind, 3806, 0.8, "uniform", "probs")
-        weights[kind] = query(newer, query(older, ()))[0][0, 0].item()
+        query, summary = make_query(kind, 3806, 0.8, "probs"), ()
+        for newest in predictions:
+            summary = query(newest, summary)
+        weights[kind] = summary[0][0, 1].item()
     assert weights["ema"] == pytest.approx(0.16, abs=1e-4)
     assert weights["ema_released"] == pytest.approx(1.2e-4, abs=5e-6)
 
 
-def test_the_average_starts_at_the_first_prediction_or_at_uniform_ones():
+def test_the_average_starts_at_the_first_prediction():
     probs = make()(clips())[:, 0].softmax(dim=-1)
-    first, uniform = (make(ema_start=start).trace(clips()) for start in ("first", "uniform"))
-    torch.testing.assert_close(first.queries[:, 1], probs)
-    torch.testing.assert_close(uniform.queries[:, 1], 0.8 * probs + 0.2 / 6)
-    zeros = make(ema_start="uniform", query_space="logits").trace(clips())
-    torch.testing.assert_close(zeros.queries[:, 1], 0.8 * zeros.logits[:, 0])
+    torch.testing.assert_close(make().trace(clips()).queries[:, 1], probs)
 
 
 def test_labels_take_the_place_of_predictions():

@@ -15,6 +15,7 @@ import torch
 import anticipate
 from anticipate.cli import main
 from anticipate.datasets.prepare import main as prepare
+from anticipate.errors import ConfigError
 from anticipate.lab.report.runs import collect
 from anticipate.training.settings import current_path, read_yaml
 
@@ -139,3 +140,7 @@ def test_renamed_and_dropped_settings_of_a_file_are_read(capsys):
         "model": {"loss_reduction": "released"},
     }
     assert "loss_reduction: 'code' is called 'released' now" in capsys.readouterr().err
+    arguments = "network: {expert_init_jitter: 0.1, ema_start: first, mlp_ratio: 1.0, gate: none}"
+    assert read_yaml(arguments) == {"network": {"gate": "none"}}
+    with pytest.raises(ConfigError, match="ema_start is 'uniform', which"):
+        read_yaml("network: {ema_start: uniform}")

@@ -95,7 +95,6 @@ def test_mean_probs_is_the_attention_of_a_past_that_was_certain():
         ({}, 1.0, 10.0),
         ({"query_space": "logits", "key_space": "probs"}, 10.0, 1.0),
         ({"query_space": "logits", "hard_top1": True}, 1.0, 1.0),
-        ({"ema_start": "uniform"}, 0.8 + 0.2 / NUM_ACTIONS, 10.0),
     ],
 )
 def test_queries_and_keys_lie_in_the_space_of_the_network(options, query_peak, key_peak):
