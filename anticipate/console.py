@@ -23,6 +23,13 @@ class CommandParser(argparse.ArgumentParser):
         raise ConfigError(f"{message} (see: {self.prog} --help)")
 
 
+def at_least_one(text: str) -> int:
+    """Read a number of a command line that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
+    return int(text)
+
+
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout; NaN becomes null, as JSON knows no NaN."""
     sys.stdout.write(json.dumps(finite(document), indent=2) + "\n")

@@ -17,6 +17,7 @@ CONFINED = {
     "lightning": {"datasets", "models", "training", "lab"},
     "diffusers": {"diffusion"},
     "numba": {"nn"},
+    "jinja2": {"lab"},
 }
 """Packages, and the parts that may import them."""
 FILES = sorted(PACKAGE.rglob("*.py"))

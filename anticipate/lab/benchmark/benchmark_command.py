@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from anticipate.console import CommandParser, notice, print_json
+from anticipate.console import CommandParser, at_least_one, notice, print_json
 from anticipate.lab.benchmark.timing import Group
 from anticipate.machine import cpu_name
 
@@ -134,7 +134,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_timing(add: Callable[..., object]) -> None:
     add("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    add("--repeats", type=_count, default=5, metavar="N", help="rounds of measuring (default: 5)")
+    add(
+        "--repeats",
+        type=at_least_one,
+        default=5,
+        metavar="N",
+        help="rounds of measuring (default: 5)",
+    )
 
 
 def _add_solvers(add: Callable[..., object]) -> None:
@@ -142,13 +148,13 @@ def _add_solvers(add: Callable[..., object]) -> None:
     add("--data", type=Path, metavar="FILE.h5", help="data file (default: that of the run)")
     add(
         "--videos",
-        type=_count,
+        type=at_least_one,
         metavar="N",
         help="test videos, evenly spread (default: as the run)",
     )
     add(
         "--steps",
-        type=_count,
+        type=at_least_one,
         nargs="+",
         default=STEPS,
         metavar="N",
@@ -166,13 +172,7 @@ def _add_solvers(add: Callable[..., object]) -> None:
     add("--output", type=Path, metavar="DIR", help="folder for solvers.csv and solvers.png")
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
-    return int(text)
-
-
 def _several(text: str) -> int:
-    if _count(text) < 2:
+    if at_least_one(text) < 2:
         raise argparse.ArgumentTypeError("1 seed shows no noise: expected 2 or more")
     return int(text)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from anticipate.console import CommandParser
+from anticipate.console import CommandParser, at_least_one
 
 
 def main(argv: list[str]) -> None:
@@ -51,7 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--run-dir", type=Path, metavar="DIR", help="folder of all runs (default: the files')")
     add("--launcher", choices=("local", "slurm"), default="local", help="where (default: local)")
-    add("--jobs", type=_count, metavar="N", help="runs at a time (default: one per GPU, or one)")
+    add(
+        "--jobs",
+        type=at_least_one,
+        metavar="N",
+        help="runs at a time (default: one per GPU, or one)",
+    )
     add(
         "--slurm",
         nargs="+",
@@ -66,14 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
-    return int(text)
-
-
 def _split(text: str) -> int | Literal["all"]:
-    return "all" if text == "all" else _count(text)
+    return "all" if text == "all" else at_least_one(text)
 
 
 def _setting(text: str) -> str:
