@@ -10,7 +10,7 @@ import pytest
 
 from anticipate.errors import RunExistsError
 from anticipate.files import LOCK
-from anticipate.lab.sweep.lock import take_lock
+from anticipate.lab.sweep.task import take_lock
 from anticipate.training.run_lock import STALE, RunLock, is_training
 
 HOLDER = """
