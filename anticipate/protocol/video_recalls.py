@@ -51,8 +51,10 @@ class VideoRecalls(RankCounts):
 
 def recall_of(recalls: Recalls, videos: Bool[np.ndarray, " videos"]) -> float:
     """Return the class-mean top-5 recall of some videos in percent; NaN where they have no row."""
-    hits, rows = (counts[videos].sum(axis=0) for counts in (recalls.hits, recalls.rows))
-    return 100 * float(class_mean_recall(hits, rows))
+    hits, rows = (
+        counts[videos].sum(axis=0, keepdims=True) for counts in (recalls.hits, recalls.rows)
+    )
+    return 100 * class_mean_recall(hits, rows).item()
 
 
 def resampled_recalls(

@@ -147,8 +147,9 @@ def _measure(tests: Sequence[ScoredVideos], held_out: Sequence[ScoredVideos], me
         }
         if held_out:
             training = _summed(held_out, method, task, classes)
-            videos: np.ndarray = training.rows.any(axis=1)
-            measured[task][HELD_OUT] = _group(held_out[0], training, videos, seed=2)
+            videos = np.asarray(training.rows.any(axis=1))
+            if videos.any():
+                measured[task][HELD_OUT] = _group(held_out[0], training, videos, seed=2)
     return measured
 
 
