@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from anticipate.protocol.recall import class_mean_recall
 from anticipate.protocol.short_term_scores import RankCounts
 from anticipate.types import ShortTermProtocol
 
@@ -49,33 +48,49 @@ class VideoRecalls(RankCounts):
         return {task: Recalls(counts.rows, counts.top5) for task, counts in counted.items()}
 
 
-def recall_of(recalls: Recalls, videos: Bool[np.ndarray, " videos"]) -> float:
-    """Return the class-mean top-5 recall of some videos in percent; NaN where they have no row."""
-    hits, rows = (
-        counts[videos].sum(axis=0, keepdims=True) for counts in (recalls.hits, recalls.rows)
-    )
-    return 100 * class_mean_recall(hits, rows).item()
+def balanced(
+    recalls: Recalls, videos: Bool[np.ndarray, " videos"]
+) -> Float64[np.ndarray, "hits_and_rows chosen"]:
+    """Return hits and rows of some videos, every row weighing 1 / (rows of its class in them).
 
-
-def resampled_recalls(
-    recalls: Recalls, videos: Bool[np.ndarray, " videos"], seed: int = 0
-) -> Float64[np.ndarray, " draws"]:
-    """Return the recalls, in percent, of as many videos drawn with replacement, `DRAWS` times.
-
-    Classes that a draw does not hold are no part of its mean.
+    Sums of hits over sums of rows are class-mean recalls: exactly for all of the videos, and for
+    some of them with the weight of each class as in all, so that videos with other classes compare.
 
     Args:
         recalls: Counts of all videos.
-        videos: The videos to draw from.
+        videos: The videos that are a group.
+    """
+    rows = recalls.rows[videos]
+    weights = 1 / np.maximum(rows.sum(axis=0), 1)
+    return np.stack([recalls.hits[videos] @ weights, rows @ weights])
+
+
+def recall_of(weighed: Float64[np.ndarray, "hits_and_rows videos"]) -> float:
+    """Return the recall, in percent, of some videos; NaN where they have no row.
+
+    Args:
+        weighed: Columns of what `balanced` returns.
+    """
+    hits, rows = weighed.sum(axis=1)
+    return float(100 * hits / rows) if rows else float("nan")
+
+
+def resampled_recalls(
+    weighed: Float64[np.ndarray, "hits_and_rows videos"], seed: int = 0
+) -> Float64[np.ndarray, " draws"]:
+    """Return the recalls, in percent, of as many videos drawn with replacement, `DRAWS` times.
+
+    NaN where a draw holds no row.
+
+    Args:
+        weighed: What `balanced` returns.
         seed: Seed of the draws.
     """
-    count = int(videos.sum())
+    count = weighed.shape[1]
     times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), DRAWS)
-    hits, rows = (  # as floats, whose products are fast and here exact
-        (times.astype(np.float64) @ counts[videos]).astype(np.int64)
-        for counts in (recalls.hits, recalls.rows)
-    )
-    return 100 * class_mean_recall(hits, rows)
+    hits, rows = weighed @ times.T
+    with np.errstate(invalid="ignore"):
+        return 100 * hits / rows
 
 
 def interval(draws: Float64[np.ndarray, " draws"]) -> tuple[float, float]:

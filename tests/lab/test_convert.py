@@ -51,7 +51,9 @@ def test_the_checkpoint_predicts_what_the_authors_network_does(source, tmp_path,
         assert len(file["id"]) == len(file["action"]) > 0
 
 
-def test_weights_of_avt_are_tested_on_clips_like_those_of_its_training(tmp_path, short_term_file):
+def test_weights_of_avt_are_tested_on_clips_like_those_of_its_training(
+    tmp_path, capsys, short_term_file
+):
     network = AVT(120, 2, hidden_dim=16, num_layers=2, num_heads=2, num_positions=12).eval()
     state = {
         avt._their_name(name): value.T if avt._stored_transposed(name) else value
@@ -65,6 +67,16 @@ def test_weights_of_avt_are_tested_on_clips_like_those_of_its_training(tmp_path,
     features = torch.randn(2, 5, 2)
     assert torch.equal(model.network(features), network(features))
     assert (module.num_steps, module.drift, model.network.window) == (10, False, 10)
+    for analysis in ("forward", "gate"):
+        capsys.readouterr()
+        folder = ["--output", str(tmp_path / "out")]
+        clip = ["--clip", "v1_3"] if analysis == "gate" else []
+        with pytest.raises(SystemExit):
+            main(["explain", analysis, "--ckpt", str(ckpt), *data, *folder, *clip])
+        error = capsys.readouterr().err
+        assert f"{ckpt} has no " in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_variant_is_part_of_the_settings(tmp_path):

@@ -9,6 +9,7 @@ from anticipate.protocol.video_recalls import (
     DRAWS,
     Recalls,
     VideoRecalls,
+    balanced,
     interval,
     recall_of,
     resampled_recalls,
@@ -42,36 +43,47 @@ def test_groups_of_videos_have_the_recalls_of_the_published_scores(scored, task)
     videos, metric = scored
     recalls, published = videos.compute()[task], metric.compute()
     new = np.array([video in ("v1", "v3") for video in videos.subsets])
-    assert recall_of(recalls, new) == pytest.approx(published["unseen"][task])
-    assert recall_of(recalls, ~new) == pytest.approx(published["seen"][task])
-    assert recall_of(recalls, new | ~new) == pytest.approx(published["overall"][task])
+    for group, chosen in (("unseen", new), ("seen", ~new), ("overall", new | ~new)):
+        assert recall_of(balanced(recalls, chosen)) == pytest.approx(published[group][task])
     assert recalls.rows.sum() == ROWS - 1
 
 
-def reference_draws(recalls, videos, seed):
-    """Draw videos one draw at a time, and take the mean over the classes that occur."""
-    numbers = np.flatnonzero(videos)
-    count = len(numbers)
-    found = []
-    for times in np.random.default_rng(seed).multinomial(count, [1 / count] * count, DRAWS):
-        drawn = np.repeat(numbers, times)
-        hits, rows = recalls.hits[drawn].sum(axis=0), recalls.rows[drawn].sum(axis=0)
-        found.append(100 * np.mean(hits[rows > 0] / rows[rows > 0]))
-    return np.array(found)
+RANDOM = np.random.default_rng(0)
+COUNTS = RANDOM.integers(0, 3, size=(6, 7))
+RECALLS = Recalls(COUNTS, RANDOM.binomial(COUNTS, 0.4))
+CHOSEN = np.array([True, True, False, True, True, True])
+
+
+def reference_recall(videos):
+    """Weigh every row of some videos by one over the rows of its class in all that were chosen."""
+    hits = rows = 0.0
+    for video in videos:
+        for label in range(7):
+            weight = 1 / max(RECALLS.rows[CHOSEN, label].sum(), 1)
+            hits += weight * RECALLS.hits[video, label]
+            rows += weight * RECALLS.rows[video, label]
+    return 100 * hits / rows
 
 
 def test_draws_are_those_of_a_loop_over_them():
-    random = np.random.default_rng(0)
-    rows = random.integers(0, 3, size=(6, 7))
-    recalls = Recalls(rows, random.binomial(rows, 0.4))
-    videos = np.array([True, True, False, True, True, True])
-    draws = resampled_recalls(recalls, videos, seed=3)
-    np.testing.assert_allclose(draws, reference_draws(recalls, videos, seed=3))
+    numbers = np.flatnonzero(CHOSEN)
+    times = np.random.default_rng(3).multinomial(5, [1 / 5] * 5, DRAWS)
+    draws = resampled_recalls(balanced(RECALLS, CHOSEN), seed=3)
+    expected = [reference_recall(np.repeat(numbers, one)) for one in times[:40]]
+    np.testing.assert_allclose(draws[:40], expected)
     low, high = interval(draws)
-    assert low < recall_of(recalls, videos) < high
+    assert low < reference_recall(numbers) < high
+
+
+def test_the_recall_of_a_group_is_the_weighed_mean_of_those_of_its_parts():
+    weighed = balanced(RECALLS, CHOSEN)
+    parts = [weighed[:, :2], weighed[:, 2:]]
+    whole = np.average([recall_of(p) for p in parts], weights=[p[1].sum() for p in parts])
+    assert recall_of(weighed) == pytest.approx(whole)
+    assert np.isnan(recall_of(weighed[:, :0]))
 
 
 def test_videos_that_agree_leave_no_doubt():
     rows = np.full((4, 3), 2)
-    recalls = Recalls(rows, rows // 2)
-    assert interval(resampled_recalls(recalls, np.ones(4, bool))) == (50.0, 50.0)
+    draws = resampled_recalls(balanced(Recalls(rows, rows // 2), np.ones(4, bool)))
+    assert interval(draws) == pytest.approx((50.0, 50.0))

@@ -23,6 +23,7 @@ from anticipate.lab.report.runs import Run
 from anticipate.protocol.video_recalls import (
     DRAWS,
     Recalls,
+    balanced,
     interval,
     recall_of,
     resampled_recalls,
@@ -95,7 +96,8 @@ class ParticipantFigure(ReportFigure):
         return (
             f"Means over the classes that seen and unseen participants both have: "
             f"{', '.join(sizes)}. Large marks are all videos of a group, whiskers the 95 % "
-            f"interval over {DRAWS:,} draws of its videos, small marks single participants. "
+            f"interval over {DRAWS:,} draws of its videos, small marks single participants, whose "
+            "rows weigh as in the whole group. "
             f"There are only {len(people)} unseen participants with labels "
             f"({', '.join(people)}; {scored.unseen.sum()} videos), so their interval is one over "
             "videos and tells nothing of other people. Held out: training videos that "
@@ -146,10 +148,8 @@ def _measure(tests: Sequence[ScoredVideos], held_out: Sequence[ScoredVideos], me
             UNSEEN: _group(tests[0], recalls, unseen, seed=1),
         }
         if held_out:
-            training = _summed(held_out, method, task, classes)
-            videos = np.asarray(training.rows.any(axis=1))
-            if videos.any():
-                measured[task][HELD_OUT] = _group(held_out[0], training, videos, seed=2)
+            recalls = _summed(held_out, method, task, classes)
+            measured[task][HELD_OUT] = _group(held_out[0], recalls, ~held_out[0].unseen, seed=2)
     return measured
 
 
@@ -165,11 +165,11 @@ def _group(
     scored: ScoredVideos, recalls: Recalls, videos: Bool[np.ndarray, " videos"], seed: int
 ) -> Measured:
     """Return the recall of some videos; a seed of its own makes its draws independent of others."""
-    draws = resampled_recalls(recalls, videos, seed)
-    people = np.array(scored.participants)
-    alone = np.array([recall_of(recalls, videos & (people == who)) for who in set(people[videos])])
-    low, high = interval(draws)
-    shown = GroupRecall(recall_of(recalls, videos), low, high, np.sort(alone[np.isfinite(alone)]))
+    weighed = balanced(recalls, videos)
+    draws = resampled_recalls(weighed, seed)
+    people = np.array(scored.participants)[videos]
+    alone = [recall_of(weighed[:, people == who]) for who in sorted(set(people))]
+    shown = GroupRecall(recall_of(weighed), *interval(draws), np.array(alone))
     return Measured(shown, draws)
 
 
