@@ -14,9 +14,9 @@ from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, WIDT
 COLORS = {"held out": "#8a8f98", "seen": "#1f5f99", "unseen": "#b5651d"}
 """Colour of each group of videos, from the nearest to the training part to the farthest."""
 MARKERS = {"held out": "D", "seen": "o", "unseen": "s"}
-OFFSET = 0.24
-"""Rows between two groups of a system."""
-SYSTEM_INCHES, FRAME_INCHES = 0.62, 1.25
+OFFSET, BELOW = 0.28, 0.11
+"""Rows between two groups of a system, and from a group to its participants."""
+SYSTEM_INCHES, FRAME_INCHES = 0.75, 1.2
 """Height of a system, and of everything around those."""
 GRID = "#e6e8eb"
 
@@ -76,16 +76,16 @@ def _draw_system(axes: Axes, row: int, groups: Mapping[str, GroupRecall]) -> Non
         color, marker = COLORS[name], MARKERS[name]
         axes.plot(
             one.participants,
-            np.full(len(one.participants), y),
+            np.full(len(one.participants), y + BELOW),
             marker,
             color=color,
             markersize=2.5,
-            alpha=0.45,
+            alpha=0.5,
             linewidth=0,
             markeredgewidth=0,
         )
         axes.plot([one.low, one.high], [y, y], color=color, linewidth=1.3)
-        axes.plot(one.recall, y, marker, color=color, markersize=5.5, label=name, linewidth=0)
+        axes.plot(one.recall, y, marker, color=color, markersize=5.0, label=name, linewidth=0)
 
 
 def _dress(axes: Axes, label: str) -> None:

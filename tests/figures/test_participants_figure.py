@@ -22,7 +22,7 @@ def test_marks_are_recalls_intervals_and_participants():
     for axes, task in zip(figure.axes, panels, strict=True):
         assert axes.get_xlabel() == f"{task} (%)"
         own = [(COLORS["seen"], [30.0]), (COLORS["unseen"], [12.0])]
-        assert drawn(axes, 5.5) == own * 2
+        assert drawn(axes, 5.0) == own * 2
         people = [(COLORS["seen"], [20.0, 41.0]), (COLORS["unseen"], [11.0])]
         assert drawn(axes, 2.5) == people * 2
         whiskers = [line.get_xdata() for line in axes.get_lines() if line.get_marker() == "None"]

@@ -176,13 +176,18 @@ def _group(
 def _recall(groups: Mapping[str, Measured], place: str) -> str:
     if place not in groups:
         return ABSENT
-    one = groups[place].shown
-    return f"{one.recall:.1f} [{one.low:.1f}, {one.high:.1f}]"
+    recall, low, high, _ = groups[place].shown
+    return _with_interval(recall, low, high)
 
 
 def _fall(groups: Mapping[str, Measured], before: str, after: str) -> str:
     if before not in groups or after not in groups:
         return ABSENT
     fall = groups[before].shown.recall - groups[after].shown.recall
-    low, high = interval(groups[before].draws - groups[after].draws)
-    return f"{fall:.1f} [{low:.1f}, {high:.1f}]"
+    return _with_interval(fall, *interval(groups[before].draws - groups[after].draws))
+
+
+def _with_interval(*numbers: float) -> str:
+    """Write a number and the ends of its interval, without negative zeros."""
+    value, low, high = (f"{round(one, 1) + 0.0:.1f}" for one in numbers)
+    return f"{value} [{low}, {high}]"
