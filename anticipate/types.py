@@ -66,6 +66,9 @@ class ShortTermBatch(NamedTuple):
     segment_ids: tuple[str, ...]
     """Row of the annotation that each clip anticipates."""
     video_ids: tuple[str, ...]
+    first_targets: Int[Tensor, " batch"] | None = None
+    """The action that the oldest step shows, PAD_LABEL where nothing is labelled; None where the
+    data do not say."""
 
 
 class ShortTermForecast(NamedTuple):

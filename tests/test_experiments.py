@@ -185,3 +185,31 @@ def test_recipes_of_aga_hold_the_released_numbers(settings_of, name, anticipatio
     assert (network["hidden_dim"], network["num_heads"], network["dropout"]) == (2048, 16, 0.6)
     assert (network["query"], network["ema_weight"], network["queue_length"]) == ("ema", 0.8, 30)
     assert config["trainer"]["max_epochs"] == 50
+
+
+# From the authors' code: see the comments of the recipes.
+@pytest.mark.parametrize(
+    ("name", "grid", "layers_heads_dropout", "lr_decay", "epochs_warmup", "weights"),
+    [
+        ("avt_ek100", (10, 1.0, 1.0), (6, 4, 0.2), (2e-3, 1e-6), (50, 10500), (1.0, 1.0)),
+        ("avt_ek55", (10, 0.5, 1.0), (12, 8, 0.8), (2e-5, 1e-4), (20, 920), (2.0, 0.0)),
+        ("avt_ek55_recall", (10, 1.0, 1.0), (6, 4, 0.2), (2e-3, 1e-6), (50, 0), (1.0, 1.0)),
+        ("avt_egtea", (10, 1.0, 0.5), (2, 4, 0.8), (2e-3, 1e-6), (15, 0), (1.0, 0.1)),
+    ],
+)
+def test_recipes_of_avt_hold_the_released_numbers(
+    settings_of, name, grid, layers_heads_dropout, lr_decay, epochs_warmup, weights
+):
+    config = settings_of(ROOT / "experiments" / f"{name}.yaml")
+    data, model = config["data"]["init_args"], config["model"]["init_args"]
+    assert (data["num_steps"], data["step_time"], data["anticipation_time"]) == grid
+    assert (data["batch_size"], data["drift"], data["short_past"]) == (128, False, "drop")
+    network, optimizer = model["network"]["init_args"], model["optimizer"]
+    assert (network["hidden_dim"], network["window"]) == (2048, 10)
+    found = network["num_layers"], network["num_heads"], network["dropout"]
+    assert found == layers_heads_dropout
+    assert (optimizer["init_args"]["lr"], optimizer["init_args"]["weight_decay"]) == lr_decay
+    assert optimizer["class_path"].endswith("Adam" if name == "avt_ek55" else "SGD")
+    assert (config["trainer"]["max_epochs"], model["warmup_steps"]) == epochs_warmup
+    assert (model["feature_weight"], model["past_weight"]) == weights
+    assert model["loss_reduction"] == "released"

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from anticipate.console import notice
 from anticipate.segments import Segments
@@ -69,6 +69,66 @@ def read_usage(folder: Path) -> Float[np.ndarray, "blocks routers experts"] | No
     """Return how often the routers chose each expert, None where the folder does not have it."""
     path = folder / f"{USAGE}.json"
     return _read(path, _usage) if path.is_file() else None
+
+
+class ScoredVideos(NamedTuple):
+    """How often the true class was among the first five, by video: short-term anticipation."""
+
+    participants: tuple[str, ...]
+    """Who recorded each video."""
+    unseen: Bool[np.ndarray, " videos"]
+    """Whether nothing of the participant is in the training part."""
+    rows: dict[str, Integer[np.ndarray, "videos classes"]]
+    """Scored rows of each true class, by task."""
+    hits: dict[str, dict[str, Integer[np.ndarray, "videos classes"]]]
+    """Those whose class is among the first five, by method and task; the model comes first."""
+
+
+Stage = Literal["val", "test"]
+"""`val` for training videos that were held out."""
+
+
+def write_scored_videos(folder: Path, stage: Stage, scored: ScoredVideos) -> None:
+    """Write counts of the classes that occur: video, class, rows, and the hits of each method."""
+    tasks = {}
+    for task, rows in scored.rows.items():
+        found = rows.nonzero()
+        columns = [*found, rows[found], *(hits[task][found] for hits in scored.hits.values())]
+        tasks[task] = {
+            "num_classes": rows.shape[1],
+            "counts": np.stack(columns, axis=1).tolist(),
+        }
+    document = {
+        "participants": scored.participants,
+        "unseen": scored.unseen.tolist(),
+        "methods": list(scored.hits),
+        "tasks": tasks,
+    }
+    _scored_videos_file(folder, stage).write_text(json.dumps(document) + "\n")
+
+
+def read_scored_videos(folder: Path, stage: Stage) -> ScoredVideos | None:
+    """Return what a stage has scored, None where the folder does not have it."""
+    path = _scored_videos_file(folder, stage)
+    return _read(path, _scored_videos) if path.is_file() else None
+
+
+def _scored_videos_file(folder: Path, stage: Stage) -> Path:
+    return folder / f"scored_videos_{stage}.json"
+
+
+def _scored_videos(document: Any) -> ScoredVideos:
+    participants, methods = tuple(map(str, document["participants"])), document["methods"]
+    rows: dict[str, np.ndarray] = {}
+    hits: dict[str, dict[str, np.ndarray]] = {method: {} for method in methods}
+    for task, content in document["tasks"].items():
+        table = np.array(content["counts"], np.int64).reshape(-1, 3 + len(methods))
+        counts = np.zeros((1 + len(methods), len(participants), content["num_classes"]), np.int64)
+        counts[:, table[:, 0], table[:, 1]] = table[:, 2:].T
+        rows[task] = counts[0]
+        for method, counted in zip(methods, counts[1:], strict=True):
+            hits[method][task] = counted
+    return ScoredVideos(participants, np.array(document["unseen"], np.bool_), rows, hits)
 
 
 def _read(path: Path, build: Callable[[Any], Content]) -> Content | None:

@@ -13,7 +13,7 @@ from anticipate.catalog import data_sets
 from anticipate.console import CommandParser, notice
 from anticipate.datasets.file.data_file import DataFile
 from anticipate.errors import CheckpointError, ConfigError
-from anticipate.nn import aga, futr
+from anticipate.nn import aga, avt, futr
 from anticipate.training.checkpoints import read_tensors
 
 FALLBACK = {"short_term": "ek100", "dense": "breakfast"}
@@ -31,6 +31,8 @@ class Converted(NamedTuple):
     """Argument of the model that takes the network."""
     others: dict[str, Any]
     """More arguments of the model."""
+    reading: dict[str, Any]
+    """Arguments of the data, where they are not the usual ones."""
 
 
 def main(argv: list[str]) -> None:
@@ -78,15 +80,18 @@ def run_settings(name: str, converted: Converted, task: str, data: Path | None) 
     sizes = {key: converted.arguments[key] for key in ("num_classes", "feature_dim")}
     by_actions = {data_sets()[name].fact("num_actions"): name for name in _published(task)}
     dataset = by_actions.get(sizes["num_classes"], FALLBACK[task])
-    reading: dict[str, Any] = {}
+    reading = dict(converted.reading)
     if data is not None:
         dataset = _check_data(data, task, sizes)
-        reading = {"init_args": {"path": str(data.resolve())}}
+        reading["path"] = str(data.resolve())
     network = {key: value for key, value in converted.arguments.items() if key not in sizes}
     built = {"class_path": type(converted.network).__name__, "init_args": network}
     return {
         "run_name": name,
-        "data": {"class_path": data_sets()[dataset].offer.name, **reading},
+        "data": {
+            "class_path": data_sets()[dataset].offer.name,
+            **({"init_args": reading} if reading else {}),
+        },
         "model": {
             "class_path": converted.model,
             "init_args": {converted.slot: built, **converted.others},
@@ -130,13 +135,20 @@ def _read_aga(weights: Any, options: argparse.Namespace) -> Converted:
     arguments = aga.reference_settings(weights, **variant)
     network = aga.aga_from_reference(weights, **variant)
     others = {"loss_reduction": "released"}
-    return Converted(network, arguments, "SequenceAnticipator", "network", others)
+    return Converted(network, arguments, "SequenceAnticipator", "network", others, {})
+
+
+def _read_avt(weights: Any, options: argparse.Namespace) -> Converted:
+    arguments = avt.reference_settings(weights, num_heads=options.num_heads)
+    network = avt.avt_from_reference(weights, num_heads=options.num_heads)
+    reading = {"num_steps": arguments["window"], "drift": False}
+    return Converted(network, arguments, "AVTAnticipator", "network", {}, reading)
 
 
 def _read_futr(weights: Any, options: argparse.Namespace) -> Converted:
     arguments = futr.reference_settings(weights, num_heads=options.num_heads)
     network = futr.futr_from_reference(weights, num_heads=options.num_heads)
-    return Converted(network, arguments, "QueryAnticipator", "network", {})
+    return Converted(network, arguments, "QueryAnticipator", "network", {}, {})
 
 
 def _save(output: Path, state_dict: dict[str, Any]) -> None:
@@ -176,6 +188,10 @@ def _parser() -> argparse.ArgumentParser:
     kinds = get_args(aga.AttentionKind)
     add("--attention", choices=kinds, default="action_guided", help="likewise")
     add("--queue-length", type=int, default=30, metavar="S", help="steps remembered (default: 30)")
+    add = add_system(
+        "avt", "weights of AVT's authors", read=_read_avt, task="short_term"
+    ).add_argument
+    add("--num-heads", type=int, default=4, metavar="N", help="attention heads (default: 4)")
     add = add_system(
         "futr", "weights of FUTR's authors", read=_read_futr, task="dense"
     ).add_argument

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,17 +15,29 @@ from rich.live import Live
 from rich.table import Table
 from torch import Tensor
 
-from anticipate.console import CommandParser
+from anticipate.console import CommandParser, notice
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import ConfigError
 from anticipate.models.sequence_anticipator import SequenceAnticipator
-from anticipate.nn.aga import AGA
 from anticipate.training.loading import load_marked
 from anticipate.training.provenance import add_foreign_option, figure_note
 
 TOP = 5
 SHOWN_MOMENTS = 4
 """Moments side by side in the live table: the newest and those before it."""
+
+
+@runtime_checkable
+class StepByStep(Protocol):
+    """A network that goes along a video with a state of bounded size, such as AGA and AVT."""
+
+    def initial_state(self, batch: int) -> Any:
+        """Return the state of so many streams that have seen nothing."""
+
+    def step(
+        self, features: Float[Tensor, "batch feature"], state: Any
+    ) -> tuple[Float[Tensor, "batch actions"], Any]:
+        """Return the logits of the next step of each stream, and the state after it."""
 
 
 class Moment(NamedTuple):
@@ -52,11 +64,14 @@ def main(argv: list[str]) -> None:
     (model, data), caveat = load_marked(
         options.ckpt, options.file, allow_foreign=options.allow_foreign_checkpoint
     )
-    if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, AGA):
+    if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, StepByStep):
         raise ConfigError(
-            f"{options.ckpt} has no network that runs step by step: use a checkpoint of AGA"
+            f"{options.ckpt} has no network that runs step by step: use one with the methods "
+            "initial_state and step, such as AGA or AVT"
         )
     assert isinstance(data, ShortTermDataModule)
+    if options.start is not None:
+        notice(f"{options.video}: seen from {options.start:g} s on, nothing before counts")
     moments = stream(model.network, data, options.video, options.start, options.stop)
     if options.json:
         _print_lines(moments, caveat)
@@ -66,7 +81,7 @@ def main(argv: list[str]) -> None:
 
 
 def stream(
-    network: AGA,
+    network: StepByStep,
     data: ShortTermDataModule,
     video_id: str,
     start: float | None = None,
@@ -75,8 +90,8 @@ def stream(
     """Show a network a video every `step_time` and yield what it expects each time.
 
     Args:
-        network: Network in evaluation mode; its memory holds `queue_length` steps, however long
-            the video is.
+        network: Network in evaluation mode; its memory holds so many steps as it was built for,
+            however long the video is.
         data: Data of the video, with the step time of the training.
         video_id: Video.
         start: Seconds of the first step; one step time into the video when None.

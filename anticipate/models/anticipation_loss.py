@@ -1,7 +1,7 @@
-"""Weighted cross-entropy of clips, whose steps all predict the action one step later (AGA)."""
+"""Losses of clips whose steps all predict the action one step later: of AGA, and of AVT-h."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,15 +38,74 @@ def anticipation_loss(
         reduction: `mean`: each of the two terms is a mean over its labelled steps; `released`: over
             all its steps, those without a label counting as zeros, as AGA's public code does.
     """
-    losses = F.cross_entropy(
+    losses = cross_entropies(logits, step_targets, weights)
+    last = reduced(losses[:, -1:], step_targets[:, -1:], reduction)
+    return reduced(losses, step_targets, reduction) + last
+
+
+def cross_entropies(
+    logits: Float[Tensor, "batch steps actions"],
+    targets: Int[Tensor, "batch steps"],
+    weights: Float[Tensor, " actions"] | None = None,
+) -> Float[Tensor, "batch steps"]:
+    """Return the cross-entropy of each step; 0 where nothing is labelled.
+
+    Args:
+        logits: What each step predicts.
+        targets: What it should; PAD_LABEL where nothing is labelled.
+        weights: Weight of each action; all 1 when None.
+    """
+    return F.cross_entropy(
         logits.flatten(0, 1),
-        step_targets.flatten().long(),
+        targets.flatten().long(),
         weights,
         ignore_index=PAD_LABEL,
         reduction="none",
-    ).unflatten(0, step_targets.shape)
+    ).unflatten(0, targets.shape)
+
+
+def reduced(
+    losses: Float[Tensor, "batch steps"], targets: Int[Tensor, "batch steps"], reduction: Reduction
+) -> Float[Tensor, ""]:
+    """Return the mean of losses over labelled steps (`mean`) or over all (`released`)."""
     if reduction == "released":
-        return losses.mean() + losses[:, -1].mean()
-    labelled = step_targets != PAD_LABEL
-    every_step = losses.sum() / labelled.sum().clamp(min=1)
-    return every_step + losses[:, -1].sum() / labelled[:, -1].sum().clamp(min=1)
+        return losses.mean()
+    return losses.sum() / (targets != PAD_LABEL).sum().clamp(min=1)
+
+
+class AVTLosses(NamedTuple):
+    """The three terms of AVT-h's loss (Girdhar and Grauman, Sec. 3.3)."""
+
+    final: Float[Tensor, ""]
+    """Cross-entropy of the action that follows the clip."""
+    features: Float[Tensor, ""]
+    """Mean squared error of the features that frames predict; the data get no gradient."""
+    past: Float[Tensor, ""]
+    """Cross-entropy of what each frame of the clip shows: the oldest as itself, the others as the
+    frame before predicts them."""
+
+
+def avt_losses(
+    logits: Float[Tensor, "batch first_and_steps actions"],
+    targets: Int[Tensor, "batch first_and_steps"],
+    predicted: Float[Tensor, "batch steps feature"],
+    features: Float[Tensor, "batch steps feature"],
+    reduction: Reduction = "mean",
+) -> AVTLosses:
+    """Return the three terms of AVT-h's loss.
+
+    Args:
+        logits: Of the oldest frame, then of each predicted feature.
+        targets: What the oldest frame shows, then what each step has to predict; PAD_LABEL where
+            nothing is labelled.
+        predicted: Feature of the next step that each step predicts.
+        features: Features of the steps.
+        reduction: Cross-entropies as means over what is labelled, or over all (`released`).
+    """
+    losses = cross_entropies(logits, targets)
+    errors = predicted[:, :-1] - features[:, 1:]
+    return AVTLosses(
+        final=reduced(losses[:, -1:], targets[:, -1:], reduction),
+        features=errors.square().sum() / max(errors.numel(), 1),
+        past=reduced(losses[:, :-1], targets[:, :-1], reduction),
+    )

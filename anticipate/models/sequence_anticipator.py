@@ -86,13 +86,18 @@ class SequenceAnticipator(ShortTermAnticipator):
         torch.manual_seed(seed_of(self.seed, "train", self.global_step, self.global_rank))
 
     def training_step(self, batch: ShortTermBatch) -> Tensor:
-        """Return the loss of the recipe (AGA's public code)."""
-        logits = self.network(batch.features)
-        loss = anticipation_loss(logits, batch.step_targets, self.weights, self.loss_reduction)
-        self.log(
-            "train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(logits)
-        )
+        """Return the loss of a batch, and log it with its parts."""
+        loss, parts = self.loss(batch)
+        named = {f"train/{name}": part for name, part in {"loss": loss, **parts}.items()}
+        rows = len(batch.segment_ids)
+        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=True, batch_size=rows)
         return loss
+
+    def loss(self, batch: ShortTermBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what training minimizes (AGA's public code), and parts of it to log."""
+        logits = self.network(batch.features)
+        targets = batch.step_targets
+        return anticipation_loss(logits, targets, self.weights, self.loss_reduction), {}
 
     def forecast(self, batch: ShortTermBatch) -> ShortTermForecast:
         """Score the actions that each step of the clips anticipates."""

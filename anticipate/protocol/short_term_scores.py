@@ -1,6 +1,7 @@
 """Scores of short-term anticipation (EPIC-Kitchens-100 and -55, EGTEA Gaze+) from one pass."""
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,22 +43,15 @@ class Counts(NamedTuple):
     """.. or among the first five."""
 
 
-class ShortTermScores(Metric):
-    """Class-mean recalls and accuracies of verb, noun and action, as published for each data set.
-
-    All scores are percentages of the rows whose action is known.
-
-    - ek100: class-mean top-5 recall (recall of each class that occurs in the rows, then the mean
-      over these classes), over all rows, over those of unseen and of seen participants, and over
-      rows of tail classes.
-    - ek55: top-1 and top-5 accuracy, class-mean top-5 recall over the many-shot classes.
-    - egtea: top-1 and top-5 accuracy, class-mean top-1 and top-5 recall.
+class RankCounts(Metric):
+    """Counts of rows by subset and true class, from which scores follow.
 
     Verbs and nouns score the summed probability of their actions. On ties the larger id is ahead.
     All states are sums, so that those of several processes, or of parts of a data set, add up.
 
     Args:
         protocol: What is scored, and on which rows and classes.
+        subsets: Names of the subsets.
         phantom: What verbs and nouns without any action score: `rulstm` (the probability of action
             0, as published evaluations have it) or `zero`.
     """
@@ -66,16 +60,23 @@ class ShortTermScores(Metric):
     full_state_update = False
 
     def __init__(
-        self, protocol: ShortTermProtocol, phantom: Phantom = "rulstm", **kwargs: Any
+        self,
+        protocol: ShortTermProtocol,
+        subsets: Sequence[str],
+        phantom: Phantom = "rulstm",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.protocol = protocol
-        self.subsets = ROW_SUBSETS if protocol.measures == "ek100" else ROW_SUBSETS[:1]
+        self.protocol, self.subsets = protocol, tuple(subsets)
         self._tasks = Tasks(protocol.taxonomy, phantom)
         for task, num_classes in self._tasks.num_classes.items():
             for count in COUNTS:
                 zeros = torch.zeros(len(self.subsets), num_classes, dtype=torch.int64)
                 self.add_state(f"{task}_{count}", zeros, dist_reduce_fx="sum")
+
+    @abstractmethod
+    def members(self, task: str, segment_ids: Sequence[str]) -> Bool[np.ndarray, "subsets rows"]:
+        """Tell which rows each subset holds."""
 
     def update(
         self,
@@ -103,6 +104,51 @@ class ShortTermScores(Metric):
         for task, ranked in self._tasks.ranks(scores, actions).items():
             self._count(task, ranked, ids)
 
+    def _count(self, task: str, ranked: TaskRanks, segment_ids: Sequence[str]) -> None:
+        targets, ranks = ranked
+        members = self.members(task, segment_ids)
+        for count, counted in zip(COUNTS, (ranks >= 0, ranks < 1, ranks < TOP), strict=True):
+            state = getattr(self, f"{task}_{count}")
+            classes = count_classes(targets, members & counted, state.shape[1])
+            state.add_(torch.from_numpy(classes).to(self.device))
+
+    def counts(self, task: str) -> Counts:
+        """Return the counts of a task so far."""
+        return Counts(*(getattr(self, f"{task}_{count}").cpu().numpy() for count in COUNTS))
+
+    def _check(self, logits: Tensor, targets: Tensor, segment_ids: Sequence[str]) -> None:
+        num_actions = len(self.protocol.taxonomy.verbs)
+        if logits.shape[1] != num_actions:
+            raise ValueError(f"logits have {logits.shape[1]} actions, the data set {num_actions}")
+        if len(segment_ids) != len(targets):
+            raise ValueError(f"{len(targets)} rows have {len(segment_ids)} segment ids")
+        known = targets[targets != PAD_LABEL]
+        if len(known) and not 0 <= known.min() <= known.max() < num_actions:
+            raise ValueError(f"targets hold an action outside [0, {num_actions})")
+
+
+class ShortTermScores(RankCounts):
+    """Class-mean recalls and accuracies of verb, noun and action, as published for each data set.
+
+    All scores are percentages of the rows whose action is known.
+
+    - ek100: class-mean top-5 recall (recall of each class that occurs in the rows, then the mean
+      over these classes), over all rows, over those of unseen and of seen participants, and over
+      rows of tail classes.
+    - ek55: top-1 and top-5 accuracy, class-mean top-5 recall over the many-shot classes.
+    - egtea: top-1 and top-5 accuracy, class-mean top-1 and top-5 recall.
+
+    Args:
+        protocol: What is scored, and on which rows and classes.
+        phantom: As of `RankCounts`.
+    """
+
+    def __init__(
+        self, protocol: ShortTermProtocol, phantom: Phantom = "rulstm", **kwargs: Any
+    ) -> None:
+        subsets = ROW_SUBSETS if protocol.measures == "ek100" else ROW_SUBSETS[:1]
+        super().__init__(protocol, subsets, phantom, **kwargs)
+
     def compute(self) -> dict[str, Any]:
         """Return the scores as plain numbers, laid out as `anticipate score short-term --json`.
 
@@ -111,7 +157,7 @@ class ShortTermScores(Metric):
             `many_shot_recall`; egtea: `top1`, `top5`, `recall`, `top1_recall`); and `num_scored`.
             NaN, with a warning, for a subset without rows.
         """
-        counts = {task: self._counts(task) for task in self._tasks.num_classes}
+        counts = {task: self.counts(task) for task in self._tasks.num_classes}
         tables: dict[str, Callable[[dict[str, Counts]], dict[str, Any]]] = {
             "ek100": self._subset_recalls,
             "ek55": self._many_shot_scores,
@@ -154,15 +200,7 @@ class ShortTermScores(Metric):
             _warn_if_empty(f"overall {task}", int(rows.sum()))
         return {"overall": scores}
 
-    def _count(self, task: str, ranked: TaskRanks, segment_ids: Sequence[str]) -> None:
-        targets, ranks = ranked
-        members = self._members(task, segment_ids)
-        for count, counted in zip(COUNTS, (ranks >= 0, ranks < 1, ranks < TOP), strict=True):
-            state = getattr(self, f"{task}_{count}")
-            classes = count_classes(targets, members & counted, state.shape[1])
-            state.add_(torch.from_numpy(classes).to(self.device))
-
-    def _members(self, task: str, segment_ids: Sequence[str]) -> Bool[np.ndarray, "subsets rows"]:
+    def members(self, task: str, segment_ids: Sequence[str]) -> Bool[np.ndarray, "subsets rows"]:
         """Tell which rows each subset holds; the tail is another one for each task."""
         names = {"unseen": "unseen", "tail": f"tail_{task}"}
         ids = {subset: self.protocol.row_subsets.get(name, ()) for subset, name in names.items()}
@@ -172,19 +210,6 @@ class ShortTermScores(Metric):
                 for subset in self.subsets
             ]
         )
-
-    def _counts(self, task: str) -> Counts:
-        return Counts(*(getattr(self, f"{task}_{count}").cpu().numpy() for count in COUNTS))
-
-    def _check(self, logits: Tensor, targets: Tensor, segment_ids: Sequence[str]) -> None:
-        num_actions = len(self.protocol.taxonomy.verbs)
-        if logits.shape[1] != num_actions:
-            raise ValueError(f"logits have {logits.shape[1]} actions, the data set {num_actions}")
-        if len(segment_ids) != len(targets):
-            raise ValueError(f"{len(targets)} rows have {len(segment_ids)} segment ids")
-        known = targets[targets != PAD_LABEL]
-        if len(known) and not 0 <= known.min() <= known.max() < num_actions:
-            raise ValueError(f"targets hold an action outside [0, {num_actions})")
 
 
 def _percent(**shares: np.ndarray) -> dict[str, float]:

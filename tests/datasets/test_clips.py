@@ -33,16 +33,17 @@ def reference_labels(rows, frames, overlap):
 
     def label(video, frame):
         covering = [
-            (start, i) for i, (v, start, stop, _) in enumerate(rows)
+            (abs(frame - (stop - start) / 2) if overlap == "avt" else start, i)
+            for i, (v, start, stop, _) in enumerate(rows)
             if v == video and start <= frame <= stop
-        ]  # fmt: skip
+        ]
         if not covering:
             return PAD_LABEL
         _, chosen = max(covering) if overlap == "latest" else min(covering)
         return rows[chosen][3]
 
     return [
-        [label(row[0], frame) for frame in own[1:]] + [row[3]]
+        [label(row[0], frame) for frame in own] + [row[3]]
         for row, own in zip(rows, frames.tolist(), strict=True)
     ]
 
@@ -84,10 +85,10 @@ def test_a_clip_sees_something_from_frame_31_on():
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=SEGMENTS, overlap=st.sampled_from(["latest", "earliest"]))
+@given(rows=SEGMENTS, overlap=st.sampled_from(["latest", "earliest", "avt"]))
 @example(rows=[("a", 41, 41, 0), ("a", 41, 41, 1), ("a", 56, 56, 0)], overlap="earliest")
 @example(rows=[("a", 41, 41, 0), ("a", 41, 41, 1), ("a", 56, 56, 0)], overlap="latest")
-def test_each_step_predicts_what_the_next_one_shows(segments, rows, overlap):
+def test_labels_are_what_the_steps_show_and_then_the_segment(segments, rows, overlap):
     table = segments(rows)
     frames = clip_frames(table.starts, StepGrid(4, 0.5, 0.5).lead_frames(30))
     labels = step_labels(table, frames, overlap)

@@ -150,6 +150,7 @@ def test_steps_before_the_video_repeat_its_oldest_step(path):
     batch = next(iter(data.test_dataloader()))
     assert batch.frames[0].tolist() == [8, 8, 8, 23]  # start 53: 23, 8, -7, -22
     assert batch.step_targets[0].tolist() == [PAD_LABEL, PAD_LABEL, 0, 1]
+    assert batch.first_targets.tolist() == [PAD_LABEL, PAD_LABEL, 0]
 
 
 def test_training_sees_every_clip_once_an_epoch_in_new_orders_and_drifts(path):

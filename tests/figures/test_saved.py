@@ -7,9 +7,12 @@ import pytest
 
 from anticipate.figures.saved import (
     TRUTH,
+    ScoredVideos,
     Timeline,
+    read_scored_videos,
     read_timelines,
     read_usage,
+    write_scored_videos,
     write_timeline,
     write_usage,
 )
@@ -53,3 +56,25 @@ def test_a_damaged_usage_is_named_and_left_out(tmp_path, capsys, text):
     (tmp_path / "expert_usage.json").write_text(text)
     assert read_usage(tmp_path) is None
     assert "expert_usage.json: left out, as it is damaged" in capsys.readouterr().err
+
+
+def test_scored_videos_survive_the_file(tmp_path):
+    random = np.random.default_rng(0)
+    sizes = {"verb": 5, "action": 9}
+    rows = {task: random.integers(0, 3, size=(4, size)) for task, size in sizes.items()}
+    hits = {
+        method: {task: random.integers(0, counts + 1) for task, counts in rows.items()}
+        for method in ("AVT", "frequency prior")
+    }
+    unseen = np.array([False, True, False, False])
+    scored = ScoredVideos(("P01", "P02", "P01", "P03"), unseen, rows, hits)
+    write_scored_videos(tmp_path, "test", scored)
+    assert read_scored_videos(tmp_path, "val") is None
+    found = read_scored_videos(tmp_path, "test")
+    assert (found.participants, found.unseen.tolist()) == (scored.participants, unseen.tolist())
+    for task, counts in rows.items():
+        np.testing.assert_array_equal(found.rows[task], counts)
+        for method in hits:
+            np.testing.assert_array_equal(found.hits[method][task], hits[method][task])
+    (tmp_path / "scored_videos_test.json").write_text("{}")
+    assert read_scored_videos(tmp_path, "test") is None

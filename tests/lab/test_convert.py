@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from anticipate.cli import main
-from anticipate.nn import FUTR, futr
+from anticipate.nn import AVT, FUTR, avt, futr
 from anticipate.training.loading import load
 from tests.nn.reencoding_aga import ReencodingAGA
 
@@ -49,6 +49,34 @@ def test_the_checkpoint_predicts_what_the_authors_network_does(source, tmp_path,
     with h5py.File(predictions) as file:
         assert file["action"].shape[1] == 120
         assert len(file["id"]) == len(file["action"]) > 0
+
+
+def test_weights_of_avt_are_tested_on_clips_like_those_of_its_training(
+    tmp_path, capsys, short_term_file
+):
+    network = AVT(120, 2, hidden_dim=16, num_layers=2, num_heads=2, num_positions=12).eval()
+    state = {
+        avt._their_name(name): value.T if avt._stored_transposed(name) else value
+        for name, value in network.state_dict().items()
+    }
+    source, ckpt = tmp_path / "released.pth", tmp_path / "converted" / "avt.ckpt"
+    torch.save({"model": state, "epoch": 49}, source)
+    data = ["--data", str(short_term_file("ek100"))]
+    main(["convert", "avt", str(source), "--output", str(ckpt), "--num-heads", "2", *data])
+    model, module = load(ckpt)
+    features = torch.randn(2, 5, 2)
+    assert torch.equal(model.network(features), network(features))
+    assert (module.num_steps, module.drift, model.network.window) == (10, False, 10)
+    for analysis in ("forward", "gate"):
+        capsys.readouterr()
+        folder = ["--output", str(tmp_path / "out")]
+        clip = ["--clip", "v1_3"] if analysis == "gate" else []
+        with pytest.raises(SystemExit):
+            main(["explain", analysis, "--ckpt", str(ckpt), *data, *folder, *clip])
+        error = capsys.readouterr().err
+        assert f"{ckpt} has no " in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_variant_is_part_of_the_settings(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from anticipate.cli import main
 from anticipate.datasets import SyntheticActions
 from anticipate.lab.stream import TOP, stream
-from anticipate.nn import AGA
+from anticipate.nn import AGA, AVT
 from anticipate.training.loading import load
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -59,8 +59,26 @@ def test_every_step_of_the_stream_is_that_of_one_pass_over_the_clip(checkpoint, 
         assert found == pytest.approx(values.tolist(), rel=1e-4)
 
 
-def test_start_and_stop_bound_the_moments(lines):
-    assert [line["time"] for line in lines("--start=2.5", "--stop=5")] == [2.5, 3.5, 4.5]
+def test_start_and_stop_bound_the_moments_and_a_start_is_told(checkpoint, actions_file, capsys):
+    main(["stream", str(actions_file), "--ckpt", str(checkpoint), "--video", VIDEO, "--json",
+          "--start=2.5", "--stop=5"])  # fmt: skip
+    said = capsys.readouterr()
+    assert [json.loads(line)["time"] for line in said.out.splitlines()] == [2.5, 3.5, 4.5]
+    assert "P01_000: seen from 2.5 s on" in said.err
+
+
+def test_avt_says_what_it_says_of_the_clip_in_its_window(actions_file):
+    data = SyntheticActions(str(actions_file), num_steps=3)
+    torch.manual_seed(0)
+    sizes = {"hidden_dim": 8, "num_layers": 2, "num_heads": 2, "window": 3}
+    network = AVT(data.num_classes, data.feature_dim, **sizes).eval()
+    moments = list(stream(network, data, VIDEO, stop=6.0))
+    for newest, moment in enumerate(moments):
+        frames = np.array([one.frame for one in moments[max(0, newest - 2) : newest + 1]])
+        clip = torch.from_numpy(data.store.features_at(VIDEO, frames)).unsqueeze(0)
+        best = network(clip)[0, -1].softmax(dim=0).topk(TOP)
+        assert [name for name, _ in moment.top] == [data.vocabulary[a] for a in best.indices]
+        assert [p for _, p in moment.top] == pytest.approx(best.values.tolist(), rel=1e-4)
 
 
 def test_steps_that_are_no_whole_number_of_frames_never_drift(actions_file):

@@ -31,6 +31,7 @@ def make_clips(rows, seed=0):
         frames=torch.arange(STEPS).expand(rows, -1),
         segment_ids=tuple(f"s{row}" for row in range(rows)),
         video_ids=("v",) * rows,
+        first_targets=torch.randint(6, (rows,), generator=generator),
     )
 
 

@@ -11,10 +11,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from anticipate.datasets import SyntheticActions
+from anticipate.figures.saved import read_scored_videos
 from anticipate.models import SequenceAnticipator
 from anticipate.protocol.measures import named_scores
 from anticipate.protocol.short_term_baselines import FrequencyPrior
 from anticipate.protocol.short_term_scores import ShortTermScores
+from anticipate.protocol.video_recalls import Recalls, balanced, recall_of
 from anticipate.training.callbacks.short_term_results import (
     FREQUENCY,
     REPEAT,
@@ -102,6 +104,35 @@ def test_baselines_stand_beside_the_model_with_their_own_scores(
     assert f"{document['num_scored']} of {data.test_segments.num_rows} rows" in " ".join(
         out.split()
     )
+
+
+def test_hits_of_videos_add_up_to_the_scores(data, make_model, make_trainer, tmp_path):
+    trainer = make_trainer(ShortTermResults())
+    trainer.test(make_model(), data, verbose=False)
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["scores"]
+    scored = read_scored_videos(tmp_path / "run" / "figures", "test")
+    assert list(scored.hits) == list(scores)
+    videos = data.test_segments.video_ids
+    assert set(scored.participants) == {data.store.participant(video) for video in videos}
+    for method, hits in scored.hits.items():
+        for task, rows in scored.rows.items():
+            recalls = Recalls(rows, hits[task])
+            groups = (scored.unseen, ~scored.unseen)
+            found = [recall_of(balanced(recalls, videos)) for videos in groups]
+            expected = [scores[method][group][task] for group in ("unseen", "seen")]
+            assert found == pytest.approx(expected)
+
+
+def test_validation_leaves_the_hits_of_held_out_training_videos(
+    actions_file, make_model, make_trainer, tmp_path
+):
+    data = SyntheticActions(str(actions_file), num_steps=2, validation_fraction=0.2)
+    make_trainer(ShortTermResults()).validate(make_model(), data, verbose=False)
+    scored = read_scored_videos(tmp_path / "run" / "figures", "val")
+    assert list(scored.hits) == ["Tiny"]
+    assert scored.rows["action"].sum() == len(data.val_dataset)
+    assert len(scored.participants) == len(set(data.val_segments.video_ids))
+    assert not scored.unseen.any()
 
 
 def test_the_last_action_began_before_the_clip_ended(data):

@@ -22,8 +22,10 @@ from anticipate.datasets.file.segment_table import UNKNOWN, SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.types import PAD_LABEL, ShortTermBatch
 
-Overlap = Literal["latest", "earliest"]
-"""Which segment names a frame that several cover: the one that starts latest, or earliest."""
+Overlap = Literal["latest", "earliest", "avt"]
+"""Which segment names a frame that several cover: the one that starts latest, or earliest, or as in
+the public code of AVT the one half of whose length, in frames, is next to the frame's number (which
+was meant to be the one whose middle is next)."""
 
 
 def frame_labels(
@@ -32,7 +34,7 @@ def frame_labels(
     """Return the action of each frame of one video; position n is frame n, position 0 no frame.
 
     Of segments that start together the first one in the release counts as the earliest, the last
-    one as the latest.
+    one as the latest; of equal distances (`avt`) the first one counts.
 
     Args:
         segments: All segments of the video.
@@ -40,10 +42,25 @@ def frame_labels(
         overlap: Which segment names a frame that several cover.
     """
     labels = np.full(num_frames + 1, UNKNOWN, np.int32)
-    order = np.argsort(segments.starts, kind="stable")
-    for row in order if overlap == "latest" else order[::-1]:
-        labels[segments.starts[row] : segments.stops[row] + 1] = segments.actions[row]
+    nearest = np.full(num_frames + 1, np.inf)
+    for row in _naming_order(segments, overlap):
+        start, stop = segments.starts[row], segments.stops[row]
+        named = np.arange(start, min(stop, num_frames) + 1)
+        if overlap == "avt":
+            distances = abs(named - (stop - start) / 2)
+            nearer = distances < nearest[named]
+            named = named[nearer]
+            nearest[named] = distances[nearer]
+        labels[named] = segments.actions[row]
     return labels
+
+
+def _naming_order(segments: SegmentTable, overlap: Overlap) -> Int[np.ndarray, " rows"]:
+    """Return the rows, those first whose labels later ones may replace."""
+    if overlap == "avt":
+        return np.arange(segments.num_rows)
+    order = np.argsort(segments.starts, kind="stable")
+    return order if overlap == "latest" else order[::-1]
 
 
 ShortPast = Literal["drop", "pad"]
@@ -113,8 +130,10 @@ def clip_frames(
 
 def step_labels(
     rows: SegmentTable, frames: Int[np.ndarray, "rows steps"], overlap: Overlap
-) -> Int[np.ndarray, "rows steps"]:
-    """Return what each step has to predict: what the next step shows, at last the segment itself.
+) -> Int[np.ndarray, "rows steps_and_segment"]:
+    """Return what each step shows, and then the segment itself.
+
+    From the second on they are what the steps have to predict.
 
     Args:
         rows: All segments of one part, of which each has a clip.
@@ -122,13 +141,13 @@ def step_labels(
         overlap: Which segment names a frame that several cover.
 
     Returns:
-        Actions; PAD_LABEL where the next step shows none or the annotation is withheld.
+        Actions; PAD_LABEL where a step shows none or the annotation is withheld.
     """
     shown = np.full(frames.shape, UNKNOWN, np.int32)
     for own in rows.by_video().values():
         segments = rows.take(own)
         shown[own] = frame_labels(segments, int(segments.stops.max()), overlap)[frames[own]]
-    labels = np.concatenate([shown[:, 1:], rows.actions[:, None]], axis=1)
+    labels = np.concatenate([shown, rows.actions[:, None]], axis=1)
     labels[labels == UNKNOWN] = PAD_LABEL
     return labels
 
@@ -157,7 +176,7 @@ class ClipItem(NamedTuple):
     """One row of a `ShortTermBatch`."""
 
     features: Float[np.ndarray, "steps feature"]
-    step_targets: Int[np.ndarray, " steps"]
+    labels: Int[np.ndarray, " steps_and_segment"]
     frames: Int[np.ndarray, " steps"]
     segment_id: str
     video_id: str
@@ -189,7 +208,7 @@ class ShortTermDataset(Dataset[ClipItem]):
         self.max_drift = grid.drift_frames(store.fps)
         frames = clip_frames(segments.starts, grid.lead_frames(store.fps))
         self.rows = segments.take(chosen)
-        self.step_targets = step_labels(segments, frames, overlap)[chosen]
+        self.labels = step_labels(segments, frames, overlap)[chosen]
         self.frames = frames[chosen]
 
     def __len__(self) -> int:
@@ -203,7 +222,7 @@ class ShortTermDataset(Dataset[ClipItem]):
             frames = drifted(frames, segment_id, epoch, self.drift_seed, self.max_drift)
         return ClipItem(
             features=self.store.features_at(video_id, frames),
-            step_targets=self.step_targets[item],
+            labels=self.labels[item],
             frames=frames,
             segment_id=segment_id,
             video_id=video_id,
@@ -216,14 +235,15 @@ def collate_short_term(items: list[ClipItem]) -> ShortTermBatch:
     Args:
         items: Rows of the batch.
     """
-    step_targets = _stack([item.step_targets for item in items]).long()
+    labels = _stack([item.labels for item in items]).long()
     return ShortTermBatch(
         features=_stack([item.features for item in items]),
-        step_targets=step_targets,
-        targets=step_targets[:, -1],
+        step_targets=labels[:, 1:],
+        targets=labels[:, -1],
         frames=_stack([item.frames for item in items]).long(),
         segment_ids=tuple(item.segment_id for item in items),
         video_ids=tuple(item.video_id for item in items),
+        first_targets=labels[:, 0],
     )
 
 

@@ -44,7 +44,7 @@ class ShortTermDataModule(FileDataModule):
         drift: Whether the steps of training clips move a random time, less than one step time, into
             the past.
         overlap: Which segment labels a step that several cover: the one that starts latest, or
-            earliest.
+            earliest, or the one that the public code of AVT takes (avt).
         short_past: What becomes of segments that start before anything may be seen: left out (drop)
             or given zeros (pad). Segments without labels are always padded.
         evaluate_on: Part that is scored, or predicted; `test` has no labels.

@@ -1,7 +1,7 @@
 """Figures of a group of runs: each is a class in this folder, found because it is one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import ClassVar
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from anticipate.figures.saved import TRUTH, Timeline, read_timelines, timeline_name
 from anticipate.figures.timeline_figure import timeline_figure
 from anticipate.files import FIGURES
+from anticipate.lab.report.grid import Grid
 from anticipate.lab.report.run_groups import Group
 from anticipate.lab.report.runs import Run
 
@@ -26,6 +27,14 @@ class ReportFigure(ABC):
     @abstractmethod
     def draw(self, group: Group) -> Mapping[str, Figure]:
         """Return figures by the stem of their files; none where the runs have not what it needs."""
+
+    def tables(self, group: Group) -> Sequence[Grid]:
+        """Return tables of what the figures show; none by default."""
+        return ()
+
+    def caption(self, group: Group) -> str:
+        """Return what has to be said about figures that were drawn; nothing by default."""
+        return ""
 
 
 def report_figures() -> Iterator[ReportFigure]:

@@ -4,7 +4,7 @@ The page needs no network: its style is in it, pictures lie next to it. `page.ht
 looks; here is what it shows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +79,16 @@ class StudyPart(NamedTuple):
     numbers: Grid
 
 
+class FigurePart(NamedTuple):
+    """What the page shows of a kind of figure."""
+
+    kind: ReportFigure
+    pictures: list[str]
+    """Stems of its figures."""
+    caption: str
+    tables: Sequence[Grid]
+
+
 class GroupPart(NamedTuple):
     """What the page shows of a group of comparable runs."""
 
@@ -88,8 +98,8 @@ class GroupPart(NamedTuple):
     scores: list[Grid]
     studies: list[StudyPart]
     costs: Grid
-    figures: list[tuple[ReportFigure, list[str]]]
-    """Each kind of figure and the stems of those that the runs have."""
+    figures: list[FigurePart]
+    """The kinds of figures that the runs have."""
 
 
 def write_report(folder: Path, collection: Collection) -> Path:
@@ -151,8 +161,9 @@ def judge_claims(group: Group) -> list[JudgedClaim]:
 def _group_part(group: Group, pictures: Path) -> GroupPart:
     figures = []
     for kind in report_figures():
-        drawn = kind.draw(group)
-        figures.append((kind, _save_all(drawn, pictures)))
+        stems = _save_all(kind.draw(group), pictures)
+        if stems:
+            figures.append(FigurePart(kind, stems, kind.caption(group), kind.tables(group)))
     warnings = [SYNTHETIC if group.synthetic else "", CAVEAT if group.caveat else "", _parts(group)]
     return GroupPart(
         group,
@@ -197,6 +208,7 @@ def _save_all(figures: Mapping[str, Figure], folder: Path) -> list[str]:
 def _grids(part: GroupPart) -> Iterator[Grid]:
     """Yield the tables of a group that are written as files."""
     yield from (*part.scores, part.costs, *(study.numbers for study in part.studies))
+    yield from (grid for figure in part.figures for grid in figure.tables)
     rows = tuple(
         (claim.text, claim.source, finding.verdict.value, finding.measured)
         for _, claim, finding in part.claims

@@ -92,7 +92,7 @@ def score_tables(group: Group) -> list[Grid]:
 
     Published rows come below those of runs on real features, never below synthetic ones.
     """
-    runs = _compared(group)
+    runs = compared(group)
     rows = [_row(name, [run.values for run in some], some) for name, some in runs.items()]
     rows += _baseline_rows(runs)
     layouts = _dense_layouts(group) if group.kind == "dense" else _short_term_layout(group)
@@ -115,7 +115,7 @@ def _row(name: str, values: Sequence[dict[str, float]], runs: Sequence[Run]) -> 
     return _Row(name, extent(runs), table)
 
 
-def _compared(group: Group) -> dict[str, list[Run]]:
+def compared(group: Group) -> dict[str, list[Run]]:
     """Return the runs of no study, then one point of a study for each other method."""
     chosen: dict[str, list[Run]] = {}
     methods: set[str] = set()

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import yaml
 
-from anticipate.figures.saved import TRUTH, Timeline, write_timeline, write_usage
+from anticipate.figures.saved import (
+    TRUTH,
+    ScoredVideos,
+    Timeline,
+    write_scored_videos,
+    write_timeline,
+    write_usage,
+)
 from anticipate.training.callbacks.run_files import write_metrics
 
 HORIZONS = ("0.1", "0.2", "0.3", "0.5")
@@ -79,6 +86,24 @@ def draw():
         usage[:, :, 1] = largest
         write_usage(figures, usage)
         write_timeline(figures, timeline())
+
+    return write
+
+
+@pytest.fixture
+def count_videos():
+    """Put the hits of six videos, two of them of a new participant, into a run folder."""
+
+    def write(folder, seen=2, unseen=1, stage="test"):
+        new = np.array([False, False, False, False, True, True]) & (stage == "test")
+        rows = np.full((6, 5), 3)
+        rows[:4, 4] = rows[4:, 3] = 0  # class 4 is of new participants alone, class 3 of the others
+        hits = np.minimum(rows, np.where(new, unseen, seen)[:, None])
+        people = ("P01", "P01", "P02", "P03", "P09" if stage == "test" else "P03", "P09")
+        (folder / "figures").mkdir(exist_ok=True)
+        methods = {"AGA": {"action": hits}, "frequency prior": {"action": 0 * hits}}
+        scored = ScoredVideos(people, new, {"action": rows}, methods)
+        write_scored_videos(folder / "figures", stage, scored)
 
     return write
 
