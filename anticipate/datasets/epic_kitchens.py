@@ -19,7 +19,7 @@ from anticipate.datasets.release.releases import (
     Vocabulary,
     labelled_videos,
 )
-from anticipate.datasets.release.rulstm import (
+from anticipate.datasets.release.rulstm_layout import (
     find_features,
     name_classes,
     read_segments,

@@ -74,6 +74,7 @@ def _describe_short_term(store: ShortTermStore) -> Document:
     (only, *_) = splits.values()
     return {
         "feature_fps": float(store.feature_fps),
+        "streams": dict(store.streams),
         "num_actions": store.num_classes,
         "num_verbs": len(store.verbs),
         "num_nouns": len(store.nouns),
@@ -123,6 +124,7 @@ def _facts(document: Document) -> dict[str, str]:
     if "num_verbs" in document:
         stored = f"{document['feature_fps']:g} per second"
         classes += f" actions of {document['num_verbs']} verbs and {document['num_nouns']} nouns"
+    streams = ", ".join(f"{name} {width}" for name, width in document.get("streams", {}).items())
     return {
         "data set": f"{document['dataset']}, from {document['source']}",
         "videos": f"{document['num_videos']:,}",
@@ -130,6 +132,7 @@ def _facts(document: Document) -> dict[str, str]:
         f"{seconds / 3600:.1f} hours",
         "classes": classes,
         "features": f"{document['feature_dim']} {features}; {document['dtype']}, {stored}",
+        **({"streams": streams} if streams else {}),
     }
 
 

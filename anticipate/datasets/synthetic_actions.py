@@ -15,7 +15,7 @@ import numpy as np
 
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.datasets.file.segment_table import UNKNOWN, SegmentTable, joined
-from anticipate.datasets.release.options import add_fps, positive
+from anticipate.datasets.release.options import add_fps, add_streams, positive
 from anticipate.datasets.release.releases import (
     FPS,
     FeatureSource,
@@ -106,6 +106,7 @@ class SyntheticActions(ShortTermDataModule):
             default=NUM_SEGMENTS,
             help="segments of a video on average (default: 62)",
         )
+        add_streams(parser)
         add_fps(parser)
         parser.set_defaults(feature_dim=FEATURE_DIM)
 

@@ -24,7 +24,7 @@ from anticipate.training.settings import flatten, read_yaml
 KEY = "training_data"
 """Key of the record in a checkpoint."""
 
-COMPARED = ("dataset", "split", "classes", "feature_dim", "identity")
+COMPARED = ("dataset", "split", "classes", "streams", "feature_dim", "identity")
 """What has to be equal; sample rate, seed and version are recorded alone."""
 
 UNKNOWN = "training data unknown"
@@ -44,6 +44,7 @@ def describe(data: FileDataModule) -> dict[str, Any]:
         "identity": data.store.identity,
         "split": str(data.split),
         "classes": list(data.vocabulary),
+        "streams": list(getattr(data, "stream_dims", ())),
         "feature_dim": data.feature_dim,
         "sample_rate": getattr(data, "sample_rate", None),
         "seed": data.seed,
@@ -133,11 +134,14 @@ def check_provenance(
 
 
 def _differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Say where two records differ; a missing part of an older one is not compared."""
+    """Say where two records differ; what one does not have, as names of streams, is no difference.
+
+    Streams without names are those of a file made before there were any.
+    """
     return [
         _difference(key, recorded[key], here[key])
         for key in COMPARED
-        if key in recorded and recorded[key] != here[key]
+        if recorded.get(key) and here[key] and recorded[key] != here[key]
     ]
 
 
@@ -145,6 +149,8 @@ def _difference(key: str, trained: Any, here: Any) -> str:
     name = NAMES.get(key, key)
     if key == "identity":
         return "another data file (its checksums, classes or splits differ)"
+    if key == "streams":
+        return f"{name} {', '.join(trained)}, here {', '.join(here)}"
     if key != "classes":
         return f"{name} {trained}, here {here}"
     if len(trained) != len(here):

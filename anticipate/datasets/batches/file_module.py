@@ -129,13 +129,13 @@ class FileDataModule(LightningDataModule, ABC):
         """Whether the features were made from the labels, so that no score is a result."""
         return self.store.synthetic
 
-    def _open(self, reader: type[Store]) -> Store:
+    def _open(self, reader: type[Store], **options: Any) -> Store:
         own = type(self)
         name = f"{self.dataset}{self.prepare_options}"
         if not own.__module__.startswith("anticipate."):
             name = f"{own.__module__}.{own.__qualname__}"
         command = f"anticipate prepare {name} --output {self.path}"
-        store = reader(self.path, make_with=command)
+        store = reader(self.path, make_with=command, **options)
         if store.dataset != self.dataset:
             raise DataError(
                 f"{self.path} holds the data set '{store.dataset}', but {type(self).__name__} "

@@ -47,6 +47,7 @@ class ShortTermDataModule(FileDataModule):
             earliest, or the one that the public code of AVT takes (avt).
         short_past: What becomes of segments that start before anything may be seen: left out (drop)
             or given zeros (pad). Segments without labels are always padded.
+        streams: Streams of features to read, in this order; null for all of the file.
         evaluate_on: Part that is scored, or predicted; `test` has no labels.
         batch_size: Training items per step and process.
         eval_batch_size: Items per step and process in validation, test and predict.
@@ -77,6 +78,7 @@ class ShortTermDataModule(FileDataModule):
         drift: bool = True,
         overlap: Overlap = "latest",
         short_past: ShortPast = "drop",
+        streams: list[str] | None = None,
         evaluate_on: Literal["validation", "test"] = "validation",
         batch_size: int = 128,
         eval_batch_size: int = 256,
@@ -96,6 +98,7 @@ class ShortTermDataModule(FileDataModule):
         self.drift = drift
         self.overlap = overlap
         self.short_past = short_past
+        self.streams = streams
         self.evaluate_on = evaluate_on
         self.drop_last = drop_last
         self.limit_train_rows = limit_train_rows
@@ -117,7 +120,12 @@ class ShortTermDataModule(FileDataModule):
     @cached_property
     def store(self) -> ShortTermStore:
         """The data file, opened when first needed."""
-        return self._open(ShortTermStore)
+        return self._open(ShortTermStore, streams=self.streams)
+
+    @property
+    def stream_dims(self) -> dict[str, int]:
+        """Width of each stream that is read, in the order of the columns; empty where unnamed."""
+        return dict(self.store.streams)
 
     @property
     def grid(self) -> StepGrid:

@@ -3,10 +3,13 @@
 `anticipate/datasets/README.md` tabulates the layout.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import h5py
@@ -67,12 +70,20 @@ class ShortTermStore(DataFile):
     """Read-only view of a short-term data file: videos and the segments to anticipate in them.
 
     Frames are counted from 1 at the annotation rate `fps`.
+
+    Args:
+        path: The HDF5 file.
+        make_with: Command that makes the file, named in errors.
+        streams: Streams to read, in the order of the columns wanted; None for all.
     """
 
     expected_kind = "short_term"
 
-    def __init__(self, path: str | Path, make_with: str = MAKE_WITH) -> None:
+    def __init__(
+        self, path: str | Path, make_with: str = MAKE_WITH, streams: Sequence[str] | None = None
+    ) -> None:
         super().__init__(path, make_with)
+        self._chosen = streams
         self._mapped: dict[str, np.ndarray] = {}
 
     def close(self) -> None:
@@ -95,6 +106,58 @@ class ShortTermStore(DataFile):
     def feature_fps(self) -> Fraction:
         """Stored feature rows per second."""
         return Fraction(str(float(self._attribute("feature_fps"))))
+
+    @cached_property
+    def streams(self) -> Mapping[str, int]:
+        """Width of each stream that is read, in the order of the columns; none where unnamed.
+
+        Raises:
+            ConfigError: A stream was chosen that the file does not have, or one twice.
+            DataError: The widths of the file are not those of its features.
+        """
+        stored = self._stored_streams
+        if self._chosen is None:
+            return stored
+        for name in self._chosen:
+            if name not in stored:
+                known = ", ".join(f"{one} ({width})" for one, width in stored.items())
+                known = known or f"one unnamed stream of width {self._stored_dim}"
+                raise ConfigError(
+                    f"streams names '{name}', but {self.path} has {known}: name those, none to "
+                    "read all, or prepare the file again with --stream"
+                )
+        if not self._chosen or len(set(self._chosen)) < len(self._chosen):
+            raise ConfigError(f"streams is {[*self._chosen]}: expected different names")
+        return {name: stored[name] for name in self._chosen}
+
+    @cached_property
+    def _stored_streams(self) -> Mapping[str, int]:
+        streams: dict[str, int] = json.loads(self._file.attrs.get("streams", "{}"))
+        if streams and sum(streams.values()) != self._stored_dim:
+            widths = " + ".join(f"{name} {width}" for name, width in streams.items())
+            raise DataError(
+                f"{self.path}: the widths of its streams do not add up to that of its features: "
+                f"{widths}, expected {self._stored_dim}; make it again with: {self.make_with}"
+            )
+        return streams
+
+    @property
+    def _stored_dim(self) -> int:
+        return int(self._attribute("feature_dim"))
+
+    @cached_property
+    def feature_dim(self) -> int:
+        """Width of a feature row: of all streams that are read."""
+        return sum(self.streams.values()) or self._stored_dim
+
+    @cached_property
+    def _columns(self) -> tuple[slice, ...]:
+        """Where the streams that are read lie in a stored row."""
+        if self._chosen is None:
+            return (slice(None),)
+        names, widths = zip(*self._stored_streams.items(), strict=True)
+        ends = dict(zip(names, accumulate(widths), strict=True))
+        return tuple(slice(ends[name] - width, ends[name]) for name, width in self.streams.items())
 
     @cached_property
     def verbs(self) -> tuple[str, ...]:
@@ -182,7 +245,7 @@ class ShortTermStore(DataFile):
     def features_at(
         self, video_id: str, frames: Int[np.ndarray, " steps"]
     ) -> Float32[np.ndarray, "steps feature"]:
-        """Return what was stored last at or before each frame; only those rows are read.
+        """Return what was stored last at or before each frame; only those values are read.
 
         Args:
             video_id: Video.
@@ -192,7 +255,10 @@ class ShortTermStore(DataFile):
         stored = self._stored(video_id)
         self._check_length()
         rows = rows_of_frames(frames, self.fps, self.feature_fps)
-        features = to_float32(stored[rows.clip(0, len(stored) - 1)])
+        rows_there = rows.clip(0, len(stored) - 1)
+        features = np.concatenate(
+            [to_float32(stored[:, columns][rows_there]) for columns in self._columns], axis=1
+        )
         features[rows < 0] = 0.0
         return features
 
@@ -213,6 +279,8 @@ class FeatureFormat(NamedTuple):
     dtype: Literal["float16", "float32"]
     synthetic: bool
     """Whether the features were made from the labels."""
+    streams: Mapping[str, int] = MappingProxyType({})
+    """Name and width of each stream, in the order of the columns; none for one unnamed stream."""
 
 
 class ShortTermWriter(PartialFile):
@@ -239,7 +307,7 @@ class ShortTermWriter(PartialFile):
         recipe: str,
         overwrite: bool = False,
     ) -> None:
-        attributes = {
+        attributes: dict[str, Any] = {
             "dataset": release.dataset,
             "kind": "short_term",
             "fps": FPS,
@@ -249,6 +317,8 @@ class ShortTermWriter(PartialFile):
             "synthetic": features.synthetic,
             "source": release.source,
         }
+        if features.streams:
+            attributes["streams"] = json.dumps(dict(features.streams))
         vocabulary = release.vocabulary
         names = {
             "classes": vocabulary.actions,

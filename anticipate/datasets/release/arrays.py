@@ -1,13 +1,14 @@
-"""Features in `.npy` files: one array per video, time along either axis."""
+"""Features in `.npy` files, one array per video: time along either axis, or a row per tick."""
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from anticipate.datasets.release.releases import LabelledVideo
+from anticipate.datasets.release.releases import FPS, LabelledVideo
 from anticipate.errors import DataError
 
 Layout = Literal["channels-first", "frames-first"]
@@ -146,7 +147,7 @@ class ArrayFeatures:
         block = max(1, _BLOCK_BYTES // (4 * self.feature_dim * self._stride)) * self._stride
         stop = first + video.num_feature_frames
         for start in range(first, stop, block):
-            frames = _read(file, self.feature_dim, start, min(start + block, stop))
+            frames = read_frames(file, self.feature_dim, start, min(start + block, stop))
             rows = np.ascontiguousarray(frames[:: self._stride])
             finite = np.isfinite(rows).all(axis=1)
             if not finite.all():
@@ -155,10 +156,96 @@ class ArrayFeatures:
             yield rows
 
 
-def _read(
+class TickArrays(NamedTuple):
+    """A folder with `<video>.npy`, floats (ticks, width): TeSTra's layout, at one constant rate R.
+
+    Tick t, from 0 on, shows frame 1 + floor(30 t / R) of the annotation: the rule of the data file.
+    A frame thus reads the last tick at or before it. Numbers count ticks from 1 on.
+    """
+
+    path: Path
+    feature_dim: int
+    fps: Fraction
+    """Ticks per second R."""
+
+    def __str__(self) -> str:
+        rate = f"{float(self.fps):g}"
+        return f"{self.path}: {rate} ticks per second, tick t is frame 1 + floor({FPS} t / {rate})"
+
+    def state(self) -> object:
+        """Return names, sizes and times of change of all files."""
+        files = [(file.name, file.stat()) for file in sorted(self.path.glob("*.npy"))]
+        return str(self), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+
+    def present(self, video_id: str) -> Int[np.ndarray, " numbers"]:
+        """Return the numbers of the ticks of a video.
+
+        Raises:
+            DataError: Its file is missing, damaged, or holds no floats of this width.
+        """
+        return np.arange(1, self._file(video_id).num_frames + 1)
+
+    def numbers(
+        self, video_id: str, frames: Int[np.ndarray, " frames"]
+    ) -> Int[np.ndarray, " frames"]:
+        """Return the tick of each frame: ceil(n R / 30), counted from 1."""
+        ratio = self.fps / FPS
+        return -(-frames * ratio.numerator // ratio.denominator)
+
+    def last_frame(self, video_id: str, number: int) -> int:
+        """Return the last frame that reads a tick: floor(30 number / R)."""
+        return int(number * FPS / self.fps)
+
+    def read(
+        self, video_id: str, numbers: Int[np.ndarray, " rows"]
+    ) -> Float[np.ndarray, "rows feature"]:
+        """Return some ticks, which are neighbours more or less.
+
+        Raises:
+            DataError: A value is not finite.
+        """
+        first = int(numbers.min())
+        file = self._file(video_id)
+        rows = read_frames(file, self.feature_dim, first - 1, int(numbers.max()))
+        rows = rows[numbers - first]
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            tick = int(numbers[np.argmin(finite)]) - 1
+            raise DataError(f"{file.path}: tick {tick} holds NaN or infinity")
+        return rows
+
+    def _file(self, video_id: str) -> ArrayFile:
+        path = self.path / f"{video_id}.npy"
+        array = _map(path)
+        if array.ndim != 2 or array.shape[1] != self.feature_dim or array.dtype.kind != "f":
+            raise DataError(
+                f"{path}: found {array.dtype} of shape {array.shape}, expected floating point "
+                f"numbers of shape (ticks, {self.feature_dim}) as in the other files"
+            )
+        return _array_file(path, array, turned=True)
+
+
+def tick_arrays(folder: Path, fps: Fraction) -> TickArrays:
+    """Return the arrays of a folder, whose width is that of the first one.
+
+    Args:
+        folder: Holds one `.npy` per video.
+        fps: Ticks per second.
+
+    Raises:
+        DataError: The first file is damaged or no array of two axes.
+    """
+    first = min(folder.glob("*.npy"))
+    array = _map(first)
+    if array.ndim != 2:
+        raise DataError(f"{first}: found an array of shape {array.shape}, expected (ticks, width)")
+    return TickArrays(folder, array.shape[1], fps)
+
+
+def read_frames(
     file: ArrayFile, feature_dim: int, start: int, stop: int
 ) -> Float[np.ndarray, "frames feature"]:
-    """Read consecutive frames.
+    """Read consecutive frames of a file.
 
     Plain reads rather than a memory map: a map counts every page it has touched, and some around,
     as memory of the process.

@@ -1,16 +1,17 @@
-"""Features in LMDBs: each opened at most once per process, and read frame by frame."""
+"""Features by frame, from stores side by side; LMDBs: opened once per process, read by frame."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import lmdb
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float, Float32, Int
 
-from anticipate.datasets.release.releases import RecordedVideo
+from anticipate.datasets.release.releases import FPS, RecordedVideo
 from anticipate.datasets.release.text_files import whole_number
 from anticipate.errors import DataError
 
@@ -102,15 +103,109 @@ NONE = 0
 _BLOCK_BYTES = 1 << 25
 
 
-class Stream(NamedTuple):
-    """One database of features."""
+@runtime_checkable
+class FeatureStore(Protocol):
+    """Where the features of one kind lie: rows that a count of its own numbers from 1 on."""
 
-    database: Path
+    @property
+    def feature_dim(self) -> int:
+        """Width of a row."""
+        ...
+
+    def __str__(self) -> str:
+        """Return where it is, and what its numbers stand for."""
+        ...
+
+    def state(self) -> object:
+        """Return what changes whenever the features change."""
+        ...
+
+    def present(self, video_id: str) -> Int[np.ndarray, " numbers"]:
+        """Return the numbers of a video that are there, in order."""
+        ...
+
+    def numbers(
+        self, video_id: str, frames: Int[np.ndarray, " frames"]
+    ) -> Int[np.ndarray, " frames"]:
+        """Return the number of what was seen last at or before each frame of the annotation."""
+        ...
+
+    def last_frame(self, video_id: str, number: int) -> int:
+        """Return the last frame of the annotation whose number is at most the given one."""
+        ...
+
+    def read(
+        self, video_id: str, numbers: Int[np.ndarray, " rows"]
+    ) -> Float[np.ndarray, "rows feature"]:
+        """Return rows; NONE stands for zeros."""
+        ...
+
+
+class FrameDatabase(NamedTuple):
+    """An LMDB with a key per image: image floor(n rate / 30) shows frame n of the annotation."""
+
+    path: Path
     feature_dim: int
+    native_fps: Mapping[str, Fraction] | None = None
+    """Images per second of each video; None for those of the annotation."""
 
+    def __str__(self) -> str:
+        return str(self.path)
 
-Frames = Mapping[str, Sequence[Int[np.ndarray, "..."]]]
-"""Of each video and stream the frames whose features become the stored rows; NONE is zeros."""
+    def state(self) -> object:
+        """Return name, size and time of change of the database."""
+        return database_state(self.path), self.feature_dim
+
+    def present(self, video_id: str) -> Int[np.ndarray, " numbers"]:
+        """Return the images of a video.
+
+        Raises:
+            DataError: There are none, a key has no number, or the database is damaged.
+        """
+        found = present_frames(self.path, video_id)
+        if not len(found):
+            raise DataError(
+                f"{self.path}: no frames of video '{video_id}', expected keys such as "
+                f"'{video_id}_frame_0000000001.jpg'"
+            )
+        return found
+
+    def numbers(
+        self, video_id: str, frames: Int[np.ndarray, " frames"]
+    ) -> Int[np.ndarray, " frames"]:
+        """Return the image of each frame."""
+        ratio = self._rate(video_id) / FPS
+        return (frames * ratio.numerator // ratio.denominator).clip(1)
+
+    def last_frame(self, video_id: str, number: int) -> int:
+        """Return the last frame whose image is there."""
+        ratio = (number + 1) / (self._rate(video_id) / FPS)
+        return -(-ratio.numerator // ratio.denominator) - 1
+
+    def read(
+        self, video_id: str, numbers: Int[np.ndarray, " rows"]
+    ) -> Float32[np.ndarray, "rows feature"]:
+        """Return the features of some images.
+
+        Raises:
+            DataError: A value is of another width or not finite.
+        """
+        rows = np.zeros((len(numbers), self.feature_dim), np.float32)
+        # a database is closed after each block, so that the pages it has read are freed
+        with reading(self.path) as transaction:
+            for row, number in zip(rows, numbers.tolist(), strict=True):
+                if number != NONE:
+                    key = frame_key(video_id, number)
+                    where = f"{self.path}: '{key.decode()}'"
+                    row[:] = decode_row(transaction.get(key, b""), self.feature_dim, where)
+        return rows
+
+    def _rate(self, video_id: str) -> Fraction:
+        if self.native_fps is None:
+            return Fraction(FPS)
+        if video_id not in self.native_fps:
+            raise DataError(f"--native-fps: no frame rate for video '{video_id}'")
+        return self.native_fps[video_id]
 
 
 def present_frames(database: Path, video_id: str) -> Int[np.ndarray, " frames"]:
@@ -147,34 +242,44 @@ def stand_ins(
     return np.where(near, found, NONE)
 
 
+Frames = Mapping[str, Sequence[Int[np.ndarray, "..."]]]
+"""Of each video and store the numbers of what becomes the stored rows; NONE is zeros."""
+
+
 class FrameFeatures:
-    """Source of features in LMDBs; those of several streams are concatenated.
+    """Source of features of several stores, side by side.
 
     Args:
-        streams: The databases, in the order of their columns.
-        frames: What to read for each row.
+        streams: The stores of each stream by its name, in the order of their columns.
+        frames: What to read of each store for each row.
         notes: What was missing.
     """
 
     synthetic = False
 
-    def __init__(self, streams: Sequence[Stream], frames: Frames, notes: Mapping[str, int]) -> None:
-        self.feature_dim = sum(stream.feature_dim for stream in streams)
-        self._streams = streams
+    def __init__(
+        self,
+        streams: Mapping[str, Sequence[FeatureStore]],
+        frames: Frames,
+        notes: Mapping[str, int],
+    ) -> None:
+        self.streams = {
+            name: sum(store.feature_dim for store in stores) for name, stores in streams.items()
+        }
+        self.feature_dim = sum(self.streams.values())
+        self._stores = [store for stores in streams.values() for store in stores]
         self._frames = frames
         self._notes = notes
 
     def describe(self) -> dict[str, Any]:
-        """Return the databases and how many frames were missing."""
-        databases = [str(stream.database) for stream in self._streams]
-        return {"features": databases, **self._notes}
+        """Return the stores and how many frames were missing."""
+        return {"features": [str(store) for store in self._stores], **self._notes}
 
     def fingerprint(self) -> str:
-        """Return names, sizes and times of change of all databases."""
-        states = [(database_state(stream.database), stream) for stream in self._streams]
-        return repr((states, self._notes))
+        """Return names, sizes and times of change of all stores."""
+        return repr(([store.state() for store in self._stores], self.streams, self._notes))
 
-    def rows(self, video: RecordedVideo) -> Iterator[Float32[np.ndarray, "rows feature"]]:
+    def rows(self, video: RecordedVideo) -> Iterator[Float[np.ndarray, "rows feature"]]:
         """Yield all rows of a video in blocks.
 
         Raises:
@@ -184,8 +289,8 @@ class FrameFeatures:
         block = max(1, _BLOCK_BYTES // (4 * self.feature_dim))
         for start in range(0, len(frames[0]), block):
             columns = [
-                _read(stream, video.video_id, numbers[start : start + block])
-                for stream, numbers in zip(self._streams, frames, strict=True)
+                store.read(video.video_id, numbers[start : start + block])
+                for store, numbers in zip(self._stores, frames, strict=True)
             ]
             yield np.concatenate(columns, axis=1)
 
@@ -198,20 +303,6 @@ def frame_key(video_id: str, frame: int) -> bytes:
         frame: Its number, from 1 on.
     """
     return f"{video_id}_frame_{frame:010d}.jpg".encode()
-
-
-def _read(
-    stream: Stream, video_id: str, frames: Int[np.ndarray, " rows"]
-) -> Float32[np.ndarray, "rows feature"]:
-    rows = np.zeros((len(frames), stream.feature_dim), np.float32)
-    # a database is closed after each block, so that the pages it has read are freed
-    with reading(stream.database) as transaction:
-        for row, frame in zip(rows, frames.tolist(), strict=True):
-            if frame != NONE:
-                key = frame_key(video_id, frame)
-                where = f"{stream.database}: '{key.decode()}'"
-                row[:] = decode_row(transaction.get(key, b""), stream.feature_dim, where)
-    return rows
 
 
 def _keys(transaction: lmdb.Transaction, prefix: bytes) -> Iterator[bytes]:

@@ -1,8 +1,12 @@
 """Options shared by the public releases."""
 
 import argparse
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+
+from anticipate.errors import ConfigError
+from anticipate.files import check_name
 
 FEATURE_DIM = 2048
 """Width of the published features: I3D (two streams of 1024) and TSM."""
@@ -49,20 +53,21 @@ def add_short_term_options(parser: argparse.ArgumentParser) -> None:
         "--features",
         type=folder,
         action="append",
-        metavar="LMDB_DIR",
-        help="LMDB, or folder with one per stream, of --feature-dim (default: 1024, obj 352); "
-        "given several times, the features of a frame are concatenated in that order",
+        metavar="DIR",
+        help="LMDB, folder of one .npy per video, or folder with one of these per stream; given "
+        "several times: one for each stream or, for a single stream, side by side in that order",
     )
     features.add_argument(
         "--synthesize-features",
         action="store_true",
         help="make features from the labels instead of reading them; the file is marked synthetic",
     )
+    add_streams(parser, "rgb")
     add(
-        "--stream",
-        choices=list(FEATURE_DIMS),
-        default="rgb",
-        help="which LMDB of a folder with one per stream (default: rgb)",
+        "--array-fps",
+        type=_stored_fps,
+        metavar="R",
+        help="rows per second of .npy files: row t is frame 1 + floor(30 t / R)",
     )
     add(
         "--native-fps",
@@ -82,6 +87,44 @@ def add_stride(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="store features of frames 0, N, 2N ..; labels stay at full rate (default: 1)",
     )
+
+
+def add_streams(parser: argparse.ArgumentParser, *default: str) -> None:
+    """Declare which streams of features stand side by side.
+
+    Args:
+        parser: Parser of `anticipate prepare`.
+        default: Streams without the option; none for a single unnamed one.
+    """
+    parser.add_argument(
+        "--stream",
+        nargs="+",
+        default=default,
+        metavar="NAME[=WIDTH]",
+        help="streams of features to store side by side, such as rgb flow obj; widths are "
+        f"--feature-dim or else {', '.join(f'{n} {w}' for n, w in FEATURE_DIMS.items())}"
+        + (f" (default: {' '.join(default)})" if default else ""),
+    )
+
+
+def stream_widths(words: Sequence[str]) -> dict[str, int | None]:
+    """Return the streams that the command line names, and the widths that it gives them.
+
+    Args:
+        words: `NAME` or `NAME=WIDTH` each.
+
+    Raises:
+        ConfigError: A name is empty or given twice, or a width is no positive integer.
+    """
+    streams: dict[str, int | None] = {}
+    for word in words:
+        name, equals, width = word.partition("=")
+        if check_name(name, f"--stream {word}: the name", ConfigError) in streams:
+            raise ConfigError(f"--stream names '{name}' twice: give each stream its own name")
+        if equals and not (width.isdecimal() and int(width)):
+            raise ConfigError(f"--stream {word}: expected a width of at least 1 after '='")
+        streams[name] = int(width) if equals else None
+    return streams
 
 
 def add_fps(parser: argparse.ArgumentParser) -> None:

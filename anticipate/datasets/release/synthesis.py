@@ -16,7 +16,7 @@ whatever else is prepared, in any order and by any number of workers.
 import argparse
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +26,7 @@ from jaxtyping import Float32
 from anticipate.datasets.batches.clips import frame_labels
 from anticipate.datasets.file.segment_table import UNKNOWN
 from anticipate.datasets.file.short_term_file import count_rows, frames_of_rows
+from anticipate.datasets.release.options import FEATURE_DIMS, stream_widths
 from anticipate.datasets.release.releases import (
     FPS,
     DenseRelease,
@@ -34,6 +35,7 @@ from anticipate.datasets.release.releases import (
     ShortTermRelease,
     segments_by_video,
 )
+from anticipate.errors import ConfigError
 
 LATENT_DIM = 32
 ACTIVITY = 0.3
@@ -57,6 +59,7 @@ class SyntheticFeatures:
         noise: Multiple of the calibrated noise: 1 gives a linear classifier on single frames about
             65 % of held-out frames, 0 none of the noise.
         seed: Seed of everything random.
+        stream: Name of a further stream of features, which is independent of the others.
     """
 
     synthetic = True
@@ -69,12 +72,14 @@ class SyntheticFeatures:
         stride: int,
         noise: float = 1.0,
         seed: int = 0,
+        stream: str = "",
     ) -> None:
         self.feature_dim = feature_dim
         self._latent_dim = min(LATENT_DIM, feature_dim)
         self._stride = stride
         self._noise = noise
         self._seed = seed
+        self._stream = [stream] if stream else []
         self._scale = noise * math.sqrt(self._latent_dim) / separation(num_classes)
         self._memory = math.exp(-stride / (fps * CORRELATION_TIME))
         self._prototypes = np.stack(
@@ -90,7 +95,8 @@ class SyntheticFeatures:
 
     def fingerprint(self) -> str:
         """Return the settings as text."""
-        return repr((self.feature_dim, self._stride, self._noise, self._seed, "scale 1"))
+        size = (self.feature_dim, self._stride)
+        return repr((*size, self._noise, self._seed, "scale 1", *self._stream))
 
     def rows(self, video: LabelledVideo) -> Iterator[Float32[np.ndarray, "rows feature"]]:
         """Yield the features of frames 0, stride, 2 stride .. of a video in blocks."""
@@ -136,7 +142,7 @@ class SyntheticFeatures:
         return vector * np.float32(math.sqrt(self._latent_dim) / np.linalg.norm(vector))
 
     def _generator(self, *names: str) -> np.random.Generator:
-        return seeded_generator(self._seed, names)
+        return seeded_generator(self._seed, [*self._stream, *names])
 
 
 def synthesized(release: DenseRelease, arguments: argparse.Namespace) -> SyntheticFeatures:
@@ -186,6 +192,7 @@ class SegmentFeatures:
         feature_fps: Rows per second.
         noise: Multiple of the calibrated noise of `SyntheticFeatures`.
         seed: Seed of everything random.
+        stream: Name of a further stream of features, which is independent of the others.
     """
 
     synthetic = True
@@ -197,6 +204,7 @@ class SegmentFeatures:
         feature_fps: Fraction,
         noise: float = 1.0,
         seed: int = 0,
+        stream: str = "",
     ) -> None:
         self.feature_dim = feature_dim
         self._feature_fps = feature_fps
@@ -209,6 +217,7 @@ class SegmentFeatures:
             stride=1,
             noise=noise,
             seed=seed,
+            stream=stream,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -230,10 +239,56 @@ class SegmentFeatures:
         )
 
 
+class StreamFeatures:
+    """Source of several streams of synthesised features, side by side.
+
+    Each has prototypes and noise of its own, so that one knows what another does not. The first one
+    has the features of a file of this stream alone.
+
+    Args:
+        streams: Source of each stream by its name.
+    """
+
+    synthetic = True
+
+    def __init__(self, streams: Mapping[str, SegmentFeatures]) -> None:
+        self.streams = {name: source.feature_dim for name, source in streams.items()}
+        self.feature_dim = sum(self.streams.values())
+        self._sources = tuple(streams.values())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings of the synthesis."""
+        return self._sources[0].describe()
+
+    def fingerprint(self) -> str:
+        """Return the settings as text."""
+        return repr((self.streams, [source.fingerprint() for source in self._sources]))
+
+    def rows(self, video: RecordedVideo) -> Iterator[Float32[np.ndarray, "rows feature"]]:
+        """Yield all rows of a video in blocks."""
+        for blocks in zip(*(source.rows(video) for source in self._sources), strict=True):
+            yield np.concatenate(blocks, axis=1)
+
+
 def synthesized_segments(
     release: ShortTermRelease, arguments: argparse.Namespace
-) -> SegmentFeatures:
-    """Return the synthetic features of a release as the command line asks for them."""
-    return SegmentFeatures(
-        release, arguments.feature_dim, arguments.fps, arguments.noise, arguments.seed
-    )
+) -> SegmentFeatures | StreamFeatures:
+    """Return the synthetic features of a release as the command line asks for them.
+
+    Raises:
+        ConfigError: The width of a stream is not known.
+    """
+
+    def source(width: int, stream: str = "") -> SegmentFeatures:
+        rate, noise, seed = arguments.fps, arguments.noise, arguments.seed
+        return SegmentFeatures(release, width, rate, noise, seed, stream)
+
+    streams: dict[str, SegmentFeatures] = {}
+    for name, given in stream_widths(arguments.stream).items():
+        width = given or arguments.feature_dim or FEATURE_DIMS.get(name)
+        if width is None:
+            raise ConfigError(
+                f"the width of stream '{name}' is not known: write --stream {name}=WIDTH"
+            )
+        streams[name] = source(width, name if streams else "")
+    return StreamFeatures(streams) if streams else source(arguments.feature_dim)

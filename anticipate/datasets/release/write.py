@@ -119,7 +119,10 @@ def write_short_term(
     Raises:
         DataError: The file exists, the disk is full, or features are damaged.
     """
-    features = FeatureFormat(feature_fps, source.feature_dim, storage.dtype, source.synthetic)
+    streams = getattr(source, "streams", {})
+    features = FeatureFormat(
+        feature_fps, source.feature_dim, storage.dtype, source.synthetic, streams
+    )
     recipe = _short_term_fingerprint(release, source)
     with ShortTermWriter(storage.path, release, features, recipe, storage.overwrite) as writer:
         missing = [video for video in release.videos if not writer.has(video.video_id)]

@@ -1,4 +1,4 @@
-"""The layout that RULSTM made common for EPIC-Kitchens and EGTEA Gaze+: CSV files and LMDBs.
+"""The layout that RULSTM made common for EPIC-Kitchens and EGTEA Gaze+: CSV files, features.
 
 Segments have no header and seven columns: id, video, start, end, verb, noun, action; frames are
 counted from 1 at 30 per second. Lists of test segments stop after the fourth column. Some files pad
@@ -12,24 +12,23 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 
 from anticipate.console import notice
 from anticipate.datasets.file.segment_table import UNKNOWN, SegmentTable
 from anticipate.datasets.file.short_term_file import count_rows, frames_of_rows
+from anticipate.datasets.release.arrays import tick_arrays
 from anticipate.datasets.release.databases import (
     NONE,
     REACH,
+    FeatureStore,
+    FrameDatabase,
     FrameFeatures,
-    Stream,
-    present_frames,
     stand_ins,
 )
-from anticipate.datasets.release.options import FEATURE_DIMS
+from anticipate.datasets.release.options import FEATURE_DIMS, stream_widths
 from anticipate.datasets.release.releases import (
     FPS,
     FeatureSource,
-    RecordedVideo,
     ShortTermRelease,
     Vocabulary,
     segments_by_video,
@@ -142,53 +141,80 @@ def find_features(
     """Return a release and its features as the command line asks for them.
 
     Raises:
-        DataError: A database is missing or damaged, or ends before the segments do.
+        ConfigError: The features are not where they should be, or their rate is not stated.
+        DataError: Features are missing or damaged, or end before the segments do.
     """
     if arguments.synthesize_features:
-        arguments.feature_dim = arguments.feature_dim or FEATURE_DIMS[arguments.stream]
         return release, synthesized_segments(release, arguments)
-    streams = [
-        _stream(path, arguments.stream, arguments.feature_dim) for path in arguments.features
-    ]
+    return match_frames(release, find_streams(arguments), arguments.fps)
+
+
+def find_streams(arguments: argparse.Namespace) -> dict[str, list[FeatureStore]]:
+    """Return the stores of each stream that the command line names.
+
+    Raises:
+        ConfigError: The features are not where they should be, or their rate is not stated.
+    """
+    names, folders = list(stream_widths(arguments.stream)), arguments.features
+    if len(names) == 1:
+        places = {names[0]: [_place(folder, names[0]) for folder in folders]}
+    elif len(folders) == 1:
+        places = {name: [_place(folders[0] / name, name)] for name in names}
+    elif len(folders) == len(names):
+        places = {n: [_place(folder, n)] for n, folder in zip(names, folders, strict=True)}
+    else:
+        raise ConfigError(
+            f"--features names {len(folders)} folders and --stream {len(names)} streams: expected "
+            "one folder with one per stream, or a folder for each"
+        )
     native_fps = read_native_fps(arguments.native_fps) if arguments.native_fps else None
-    return match_frames(release, streams, arguments.fps, native_fps)
+    return {
+        name: [_store(place, name, arguments, native_fps) for place in found]
+        for name, found in places.items()
+    }
 
 
 def match_frames(
     release: ShortTermRelease,
-    streams: Sequence[Stream],
+    streams: Mapping[str, Sequence[FeatureStore]],
     stored_fps: Fraction,
-    native_fps: Mapping[str, Fraction] | None = None,
 ) -> tuple[ShortTermRelease, FrameFeatures]:
-    """Find which frames of the databases become the stored rows of each video.
+    """Find which rows of the stores become the stored rows of each video.
 
     Args:
         release: Annotation, with lengths of videos taken from the segments.
-        streams: The databases.
+        streams: The stores of each stream by its name.
         stored_fps: Rows per second.
-        native_fps: Frames per second of each video that the databases count; None for 30.
 
     Returns:
-        The release with lengths of videos taken from the databases, and the features.
+        The release with lengths of videos taken from the stores, and the features.
 
     Raises:
-        DataError: A video has no frames, or a segment starts more than a second after its last.
+        DataError: A video has no features, or a segment starts more than a second after its last.
     """
+    stores = [store for stream in streams.values() for store in stream]
     segments = segments_by_video(release.splits)
-    videos, frames = [], {}
+    videos, chosen = [], {}
+    missing = Counter[str]()
     for video in release.videos:
-        rate = _rate(video.video_id, native_fps)
-        present = [present_frames(stream.database, video.video_id) for stream in streams]
+        name = video.video_id
+        present = [store.present(name) for store in stores]
         num_frames = min(
-            _length(numbers, stream, video, rate)
-            for numbers, stream in zip(present, streams, strict=True)
+            store.last_frame(name, int(numbers[-1]))
+            for store, numbers in zip(stores, present, strict=True)
         )
-        _check_starts(segments[video.video_id], num_frames, streams)
-        images = _images(count_rows(num_frames, FPS, stored_fps), stored_fps, rate)
-        frames[video.video_id] = [(images, stand_ins(images, numbers)) for numbers in present]
+        _check_starts(segments[name], num_frames, stores)
+        frames = frames_of_rows(count_rows(num_frames, FPS, stored_fps), FPS, stored_fps)
+        wanted = [store.numbers(name, frames) for store in stores]
+        chosen[name] = [stand_ins(*pair) for pair in zip(wanted, present, strict=True)]
+        for numbers, found in zip(wanted, chosen[name], strict=True):
+            missing.update(
+                frames=len(numbers),
+                missing=int((found != numbers).sum()),
+                zeros=int((found == NONE).sum()),
+            )
         videos.append(video._replace(num_frames=num_frames))
-    notes = _count_missing([pair for pairs in frames.values() for pair in pairs])
-    chosen = {name: [stand_in for _, stand_in in pairs] for name, pairs in frames.items()}
+    notes = _report_missing(missing)
     return release._replace(videos=tuple(videos)), FrameFeatures(streams, chosen, notes)
 
 
@@ -209,63 +235,59 @@ def read_native_fps(path: Path) -> dict[str, Fraction]:
     return rates
 
 
-def _stream(path: Path, name: str, feature_dim: int | None) -> Stream:
-    database = path if (path / "data.mdb").exists() else path / name
-    if not (database / "data.mdb").exists():
-        raise ConfigError(f"--features {path}: neither it nor its folder '{name}' is an LMDB")
-    kind = database.name if database.name in FEATURE_DIMS else name
-    return Stream(database, feature_dim or FEATURE_DIMS[kind])
+def _place(folder: Path, name: str) -> Path:
+    """Return where the features of a stream are: a folder itself, or the one in it of that name."""
+    for place in (folder, folder / name):
+        if (place / "data.mdb").exists() or next(place.glob("*.npy"), None):
+            return place
+    raise ConfigError(
+        f"--features {folder}: neither it nor its folder '{name}' is an LMDB or has .npy files"
+    )
 
 
-def _rate(video_id: str, native_fps: Mapping[str, Fraction] | None) -> Fraction:
-    if native_fps is None:
-        return Fraction(FPS)
-    if video_id not in native_fps:
-        raise DataError(f"--native-fps: no frame rate for video '{video_id}'")
-    return native_fps[video_id]
+def _store(
+    place: Path,
+    name: str,
+    arguments: argparse.Namespace,
+    native_fps: Mapping[str, Fraction] | None,
+) -> FeatureStore:
+    width = stream_widths(arguments.stream)[name] or arguments.feature_dim
+    if not (place / "data.mdb").exists():
+        if arguments.array_fps is None:
+            raise ConfigError(
+                f"--features {place}: .npy files do not tell their rate: add --array-fps with "
+                "their rows per second, such as 4 for those of TeSTra"
+            )
+        arrays = tick_arrays(place, arguments.array_fps)
+        if width not in (None, arrays.feature_dim):
+            raise ConfigError(
+                f"--features {place}: arrays of width {arrays.feature_dim}, expected {width} for "
+                f"stream '{name}'"
+            )
+        return arrays
+    kinds = [kind for kind in (place.name, name) if kind in FEATURE_DIMS]
+    if width is None and not kinds:
+        raise ConfigError(f"the width of stream '{name}' is not known: write --stream {name}=WIDTH")
+    return FrameDatabase(place, width or FEATURE_DIMS[kinds[0]], native_fps)
 
 
-def _length(
-    present: Int[np.ndarray, " frames"], stream: Stream, video: RecordedVideo, rate: Fraction
-) -> int:
-    """Return the last annotated frame n whose image floor(n rate / 30) is there."""
-    if not len(present):
-        raise DataError(
-            f"{stream.database}: no frames of video '{video.video_id}', expected keys such as "
-            f"'{video.video_id}_frame_0000000001.jpg'"
-        )
-    ratio = (int(present[-1]) + 1) * FPS / rate
-    return -(-ratio.numerator // ratio.denominator) - 1
-
-
-def _check_starts(segments: SegmentTable, num_frames: int, streams: Sequence[Stream]) -> None:
+def _check_starts(segments: SegmentTable, num_frames: int, stores: Sequence[FeatureStore]) -> None:
     last = int(np.argmax(segments.starts))
     if segments.starts[last] > num_frames + FPS:
         raise DataError(
             f"segment '{segments.segment_ids[last]}' starts at frame {segments.starts[last]}, but "
             f"the features of video '{segments.video_ids[last]}' end at frame {num_frames} "
-            f"({', '.join(str(stream.database) for stream in streams)}); frames are counted at "
-            f"{FPS} per second, or use --native-fps"
+            f"({', '.join(map(str, stores))}); frames are counted at {FPS} per second, or use "
+            "--native-fps"
         )
 
 
-def _images(num_rows: int, stored_fps: Fraction, rate: Fraction) -> Int[np.ndarray, " rows"]:
-    """Return the image of each stored row, as the database counts them."""
-    ratio = rate / FPS
-    frames = frames_of_rows(num_rows, FPS, stored_fps)
-    return (frames * ratio.numerator // ratio.denominator).clip(1)
-
-
-def _count_missing(
-    rows: Sequence[tuple[Int[np.ndarray, "..."], Int[np.ndarray, "..."]]],
-) -> dict[str, int]:
-    """Count the rows that another frame replaces, and those that are zeros; report them."""
-    zeros = sum(int((found == NONE).sum()) for _, found in rows)
-    missing = sum(int((found != wanted).sum()) for wanted, found in rows)
+def _report_missing(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how many rows another frame replaces, and how many are zeros; report them."""
+    missing, zeros = counts["missing"], counts["zeros"]
     if missing:
-        total = sum(len(wanted) for wanted, _ in rows)
         notice(
-            f"{missing:,} of {total:,} frames are missing: {missing - zeros:,} are replaced by the "
-            f"nearest of the {REACH} frames before, {zeros:,} by zeros"
+            f"{missing:,} of {counts['frames']:,} frames are missing: {missing - zeros:,} are "
+            f"replaced by the nearest of the {REACH} frames before, {zeros:,} by zeros"
         )
     return {"num_missing_frames": missing, "num_zero_frames": zeros}
