@@ -68,9 +68,11 @@ class DataRecord(Callback):
 
 
 def caveat(trainer: pl.Trainer) -> str:
-    """Return the caveat of the checkpoint that a trainer uses; empty where there is none."""
+    """Return the caveats of the data and the checkpoint that a trainer uses; empty without any."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
-    return next((one.caveat for one in callbacks if isinstance(one, DataRecord)), "")
+    record = next((one.caveat for one in callbacks if isinstance(one, DataRecord)), "")
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return "; ".join(filter(None, (getattr(data, "caveat", ""), record)))
 
 
 def add_foreign_option(parser: ArgumentParser) -> None:

@@ -67,6 +67,7 @@ ADDED = {
     "balancing_momentum": 0.0,
     "expert_init": "identical",
     "lr_schedule": "plateau",
+    "scored_clips": "strict",
     "steps_per_pool": 32,
     "warmup_steps": 0,
 }

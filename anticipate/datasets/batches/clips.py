@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from anticipate.datasets.batches.buckets import Draw
 from anticipate.datasets.file.segment_table import UNKNOWN, SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
+from anticipate.errors import ConfigError
 from anticipate.types import PAD_LABEL, ShortTermBatch
 
 Overlap = Literal["latest", "earliest", "avt"]
@@ -66,6 +67,9 @@ def _naming_order(segments: SegmentTable, overlap: Overlap) -> Int[np.ndarray, "
 ShortPast = Literal["drop", "pad"]
 """What becomes of a segment that starts before anything may be seen: left out, or given zeros."""
 
+ScoredClips = Literal["strict", "released"]
+"""Whether scored clips end the anticipation time before their segment, or go on as in training."""
+
 BEFORE_VIDEO = 0
 """Frame number of a moment before the video."""
 
@@ -88,6 +92,29 @@ class StepGrid(NamedTuple):
         gap, step = (Fraction(str(time)) for time in (self.anticipation_time, self.step_time))
         back = range(self.num_steps - 1, -1, -1)
         return np.array([math.ceil(fps * (gap + steps * step)) for steps in back])
+
+    @property
+    def steps_to_action(self) -> Fraction:
+        """Step times from the newest step to the start of the segment."""
+        return Fraction(str(self.anticipation_time)) / Fraction(str(self.step_time))
+
+    def until(self, time: float) -> "StepGrid":
+        """Return a grid that begins with this one and goes on until so many seconds before.
+
+        Args:
+            time: Seconds from its newest step to the start of the segment.
+
+        Raises:
+            ConfigError: That is not whole steps later.
+        """
+        longer = StepGrid(self.num_steps, self.step_time, time)
+        more = self.steps_to_action - longer.steps_to_action
+        if time <= 0 or more < 0 or more.denominator > 1:
+            raise ConfigError(
+                f"train_until is {time}: expected the anticipation time {self.anticipation_time} "
+                f"less whole steps of {self.step_time} s, and more than 0"
+            )
+        return longer._replace(num_steps=self.num_steps + int(more))
 
     def drift_frames(self, fps: int) -> int:
         """Return how many frames a drifting step may move into the past, itself not included.

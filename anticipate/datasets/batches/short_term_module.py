@@ -12,6 +12,7 @@ from anticipate.console import notice
 from anticipate.datasets.batches.buckets import LengthBuckets, evaluation_order
 from anticipate.datasets.batches.clips import (
     Overlap,
+    ScoredClips,
     ShortPast,
     ShortTermDataset,
     StepGrid,
@@ -47,6 +48,11 @@ class ShortTermDataModule(FileDataModule):
             earliest, or the one that the public code of AVT takes (avt).
         short_past: What becomes of segments that start before anything may be seen: left out (drop)
             or given zeros (pad). Segments without labels are always padded.
+        train_until: Seconds from the newest step of training clips to the start of their segment,
+            where these go on beyond scored ones as RULSTM's do; null for the anticipation time.
+        scored_clips: `strict`: end the anticipation time before their segment; `released`: go on as
+            training clips do, as in RULSTM's public code, whose model looks back from them; steps
+            before the video then repeat a frame that may lie later than the anticipation time.
         streams: Streams of features to read, in this order; null for all of the file.
         evaluate_on: Part that is scored, or predicted; `test` has no labels.
         batch_size: Training items per step and process.
@@ -78,6 +84,8 @@ class ShortTermDataModule(FileDataModule):
         drift: bool = True,
         overlap: Overlap = "latest",
         short_past: ShortPast = "drop",
+        train_until: float | None = None,
+        scored_clips: ScoredClips = "strict",
         streams: list[str] | None = None,
         evaluate_on: Literal["validation", "test"] = "validation",
         batch_size: int = 128,
@@ -98,6 +106,8 @@ class ShortTermDataModule(FileDataModule):
         self.drift = drift
         self.overlap = overlap
         self.short_past = short_past
+        self.train_until = train_until
+        self.scored_clips = scored_clips
         self.streams = streams
         self.evaluate_on = evaluate_on
         self.drop_last = drop_last
@@ -107,6 +117,9 @@ class ShortTermDataModule(FileDataModule):
         for setting in ("anticipation_time", "step_time"):
             if not 0.0 < getattr(self, setting) < float("inf"):
                 raise ConfigError(f"{setting} is {getattr(self, setting)}: expected seconds > 0")
+        if train_until is None and scored_clips == "released":
+            raise ConfigError("scored_clips is released: it needs train_until, as RULSTM's 0.25")
+        self.train_grid  # noqa: B018  refuses times that do not fit
 
     @classmethod
     def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
@@ -129,8 +142,17 @@ class ShortTermDataModule(FileDataModule):
 
     @property
     def grid(self) -> StepGrid:
-        """Moments at which a clip looks at its video."""
+        """Moments at which a scored clip looks at its video, up to the anticipation time."""
         return StepGrid(self.num_steps, self.step_time, self.anticipation_time)
+
+    @property
+    def train_grid(self) -> StepGrid:
+        """Moments at which a training clip looks: those of `grid`, and later ones.
+
+        Raises:
+            ConfigError: `train_until` is not whole steps after the anticipation time.
+        """
+        return self.grid if self.train_until is None else self.grid.until(self.train_until)
 
     @property
     def protocol(self) -> ShortTermProtocol:
@@ -168,22 +190,30 @@ class ShortTermDataModule(FileDataModule):
         rows, released = self.limit_test_rows, len(self.test_segments)
         return f"{rows} of {released} segments" if rows and rows < released else ""
 
+    @property
+    def caveat(self) -> str:
+        """Why scores stand in no table with others; empty by the rules of the challenges."""
+        return "clips of RULSTM's public code" if self.scored_clips == "released" else ""
+
     @cached_property
     def train_dataset(self) -> ShortTermDataset:
         """Clips of the training segments, drifting when asked for."""
         seed = self.seed if self.drift else None
-        return self._clips(self.train_segments, self.short_past, self.limit_train_rows, seed)
+        return self._clips(
+            self.train_segments, self.train_grid, self.short_past, self.limit_train_rows, seed
+        )
 
     @cached_property
     def val_dataset(self) -> ShortTermDataset:
         """Clips of the held-out training segments."""
-        return self._clips(self.val_segments, self.short_past)
+        return self._clips(self.val_segments, self.grid, self.short_past)
 
     @cached_property
     def test_dataset(self) -> ShortTermDataset:
         """Clips of the segments to score or predict."""
         short_past = self.short_past if self.evaluate_on == "validation" else "pad"
-        return self._clips(self.test_segments, short_past, self.limit_test_rows)
+        grid = self.train_grid if self.scored_clips == "released" else self.grid
+        return self._clips(self.test_segments, grid, short_past, self.limit_test_rows)
 
     def setup(self, stage: str) -> None:
         """Check what the stage will read, and say what it is.
@@ -243,14 +273,15 @@ class ShortTermDataModule(FileDataModule):
     def _clips(
         self,
         segments: SegmentTable,
+        grid: StepGrid,
         short_past: ShortPast,
         limit: int | None = None,
         drift_seed: int | None = None,
     ) -> ShortTermDataset:
-        usable = has_past(segments.starts, self.grid.lead_frames(self.store.fps))
+        usable = has_past(segments.starts, grid.lead_frames(self.store.fps))
         rows = np.flatnonzero(usable | (short_past == "pad"))
         chosen = rows[list(spread_positions(len(rows), limit))]
-        return ShortTermDataset(self.store, segments, chosen, self.grid, self.overlap, drift_seed)
+        return ShortTermDataset(self.store, segments, chosen, grid, self.overlap, drift_seed)
 
     def _scoring_loader(self, dataset: ShortTermDataset) -> DataLoader:
         lengths = np.full(len(dataset), self.num_steps)
