@@ -24,6 +24,11 @@ READABLE_METRICS = ("0.1", "0.2")
 """Versions of the package, without the last number, whose `metrics.json` this one understands."""
 
 
+def run_folder(run_dir: Path, name: str, split: int, seed: int) -> Path:
+    """Return the folder of a run."""
+    return run_dir / name / f"split_{split}" / f"seed_{seed}"
+
+
 def check_name(name: str, what: str, error: type[AnticipateError]) -> str:
     """Return a name that is safe as a file, a folder or a group of an HDF5 file.
 

@@ -64,13 +64,15 @@ def _segments(prefix: str, num_rows: int, actions: np.ndarray, pairs: np.ndarray
 def short_term_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Write small short-term data files: 120 actions, 60 validation rows, 8 test rows, no pixels.
 
+    Features are zeros, of streams of width 1 where some are named.
+
     Rows are `v<k>_<number>` and `t_<number>` (numbers alone in ek55); every third validation row is
     unseen, actions below 40 are tail and many-shot, and the first five test rows are seen ones.
     """
     folder = tmp_path_factory.mktemp("short_term")
 
     @cache
-    def write(dataset: str) -> Path:
+    def write(dataset: str, streams: tuple[str, ...] = ()) -> Path:
         random = np.random.default_rng(0)
         about = data_sets()[dataset]
         num_verbs, num_nouns = about.fact("num_verbs"), about.fact("num_nouns")
@@ -112,10 +114,10 @@ def short_term_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
                 for task, size in (("verb", num_verbs), ("noun", num_nouns), ("action", 120))
             },
         )
-        path = folder / f"{dataset}.h5"
-        layout = FeatureFormat(Fraction(1), 2, "float32", True)
+        path, width = folder / f"{'_'.join((dataset, *streams))}.h5", len(streams) or 2
+        layout = FeatureFormat(Fraction(1), width, "float32", True, dict.fromkeys(streams, 1))
         with ShortTermWriter(path, release, layout, recipe="tests") as writer:
-            writer.add_video(release.videos[0], [np.zeros((84, 2), np.float32)])
+            writer.add_video(release.videos[0], [np.zeros((84, width), np.float32)])
             writer.finish(notes={})
         return path
 

@@ -1,4 +1,4 @@
-"""Losses of clips whose steps all predict the action one step later: of AGA, and of AVT-h."""
+"""Losses of clips: of AGA and AVT-h, whose steps predict the next step, and of RULSTM."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -109,3 +109,16 @@ def avt_losses(
         features=errors.square().sum() / max(errors.numel(), 1),
         past=reduced(losses[:, :-1], targets[:, :-1], reduction),
     )
+
+
+def repeated_target_loss(
+    logits: Float[Tensor, "batch steps actions"], targets: Int[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Return the mean cross-entropy of steps that all anticipate one action (RULSTM).
+
+    Args:
+        logits: What each step predicts.
+        targets: The action that follows the clip; PAD_LABEL where nothing is labelled.
+    """
+    repeated = targets.unsqueeze(1).expand(logits.shape[:2])
+    return reduced(cross_entropies(logits, repeated), repeated, "mean")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from anticipate.choices import checked_choices
@@ -66,7 +66,7 @@ class SequenceAnticipator(ShortTermAnticipator):
     ) -> None:
         super().__init__(protocol)
         self.save_hyperparameters(
-            logger=False, ignore=["protocol", "class_counts", "network", "optimizer"]
+            logger=False, ignore=["protocol", "class_counts", "grid", "network", "optimizer"]
         )
         self.num_classes = num_classes
         self.network = network(num_classes, feature_dim)
@@ -121,7 +121,7 @@ class SequenceAnticipator(ShortTermAnticipator):
         """Refuse the weights of another network where Lightning has guessed it."""
         check_network(self, self.network, checkpoint)
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer and the cosine of the learning rate.
 
         Raises:

@@ -99,43 +99,36 @@ def read_tensors(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
 
 
-def check_fits(path: Path, model: nn.Module) -> dict[str, Any]:
-    """Compare a checkpoint with a model, tensor by tensor.
+def load_weights(
+    path: Path, content: Mapping[str, Any], module: nn.Module, prefix: str = ""
+) -> None:
+    """Give a model, or a part of one, the weights of a checkpoint.
 
     Args:
-        path: File that `anticipate fit` wrote.
-        model: The model that shall take its weights.
-
-    Returns:
-        What the checkpoint holds.
-
-    Raises:
-        CheckpointError: As `read_checkpoint` does, or the checkpoint is of another model.
-    """
-    content = read_checkpoint(path)
-    _compare(path, content["state_dict"], model)
-    return content
-
-
-def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
-    """Give a model the weights of a checkpoint.
-
-    Args:
-        path: File that `anticipate fit` wrote.
-        model: The model that shall take its weights.
-
-    Returns:
-        What the checkpoint holds.
+        path: The checkpoint, for messages.
+        content: What it holds.
+        module: Model, or part, that shall take the weights.
+        prefix: What their names start with in the checkpoint, but not in the part.
 
     Raises:
         CheckpointError: As `check_fits` does.
     """
-    content = check_fits(path, model)
-    model.load_state_dict(content["state_dict"])
-    return content
+    weights = {name.removeprefix(prefix): w for name, w in content["state_dict"].items()}
+    check_fits(path, weights, module)
+    module.load_state_dict(weights)
 
 
-def _compare(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:
+def check_fits(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Compare the weights of a checkpoint with a model, tensor by tensor.
+
+    Args:
+        path: The checkpoint, for messages.
+        weights: Its tensors.
+        model: The model that shall take them.
+
+    Raises:
+        CheckpointError: They are those of another model.
+    """
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     advice = "; use the config.yaml of its run folder"

@@ -40,6 +40,7 @@ from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.safe import check_classes
+from anticipate.training import starting_weights
 from anticipate.training.callbacks.dashboard import Dashboard
 from anticipate.training.callbacks.dense_results import DenseResults
 from anticipate.training.callbacks.efficiency import Efficiency
@@ -48,7 +49,7 @@ from anticipate.training.callbacks.forecast_figures import ForecastFigures
 from anticipate.training.callbacks.run_files import SaveRunConfig, refuse_existing_run
 from anticipate.training.callbacks.short_term_results import ShortTermResults
 from anticipate.training.callbacks.write_predictions import PredictionsFile
-from anticipate.training.checkpoints import WholeCheckpointIO, check_fits
+from anticipate.training.checkpoints import WholeCheckpointIO, check_fits, read_checkpoint
 from anticipate.training.provenance import DataRecord, check_provenance
 from anticipate.training.resuming import check_resume, check_something_left, note_resume
 from anticipate.training.run_lock import RunLock
@@ -60,6 +61,7 @@ from anticipate.training.settings import (
     explain,
     option_names,
 )
+from anticipate.training.starting_weights import Place
 
 PARTS = ("data", "model")
 
@@ -81,7 +83,7 @@ KNOWN_PACKAGES = {"anticipate", "torch", "torchmetrics"}
 FROM_DATA = (
     *("num_classes", "feature_dim"),
     *("sample_rate", "obs_ratios", "pred_ratios"),  # dense
-    *("protocol", "class_counts"),  # short-term
+    *("protocol", "class_counts", "grid", "stream_dims"),  # short-term
 )
 """Facts that models are built with, where the data has them and the model takes them."""
 
@@ -164,6 +166,12 @@ class AnticipateCLI(LightningCLI):
         add("--profile", type=str | None, default=None, help="Profile to apply, such as demo.")
         add("--run_name", type=str, default="unnamed", help="Folder of the run.")
         add("--run_dir", type=str, default="runs", help="Folder of all runs.")
+        add(
+            "--init_from",
+            type=str | dict[str, str] | None,
+            default=None,
+            help="Run whose weights the training starts from, or one for each branch of a fusion.",
+        )
         add("--ckpt_path", type=str | None, default=None, help="Checkpoint file, or: last.")
         add(
             "--allow_foreign_checkpoint",
@@ -257,6 +265,9 @@ class AnticipateCLI(LightningCLI):
         if not debugging and self.config.ckpt_path is None:
             refuse_existing_run(self.trainer)
         start = None if self.config.ckpt_path is None else self._resume()
+        if start is None and self.config.init_from:
+            place = Place(Path(self.config.run_dir), self.datamodule.split, self.datamodule.seed)
+            starting_weights.start(self.model, self.datamodule, self.config.init_from, place)
         self._check_forecast()
         try:
             self.trainer.fit(self.model, self.datamodule, ckpt_path=start)
@@ -328,10 +339,11 @@ class AnticipateCLI(LightningCLI):
         path = Path(name)
         if name == "last":
             path = Path(self.trainer.log_dir or ".") / CHECKPOINT
-        content = check_fits(path, self.model)
+        content = read_checkpoint(path)
         self.record.caveat = check_provenance(
             path, content, self.datamodule, self.config.allow_foreign_checkpoint
         )
+        check_fits(path, content["state_dict"], self.model)
         return str(path)
 
 

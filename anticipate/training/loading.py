@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from anticipate.errors import CheckpointError
 from anticipate.files import CHECKPOINT, CONFIG
-from anticipate.training.checkpoints import load_weights
+from anticipate.training.checkpoints import load_weights, read_checkpoint
 from anticipate.training.lightning_cli import (
     AnticipateCLI,
     check_task,
@@ -72,8 +72,9 @@ def load_marked(
         raise CheckpointError(f"no checkpoint {ckpt}: train first with anticipate fit")
     file = [] if data is None else [f"--data.path={data}"]
     experiment = build(["--config", str(settings_file(ckpt)), *file, *settings])
-    content = load_weights(ckpt, experiment.model)
+    content = read_checkpoint(ckpt)
     caveat = check_provenance(ckpt, content, experiment.data, allow_foreign)
+    load_weights(ckpt, content, experiment.model)
     experiment.model.eval()
     return experiment, caveat
 

@@ -100,7 +100,11 @@ def figure_note(synthetic: bool, caveat: str) -> str:
 
 
 def check_provenance(
-    path: Path, content: Mapping[str, Any], data: pl.LightningDataModule, allow_foreign: bool
+    path: Path,
+    content: Mapping[str, Any],
+    data: pl.LightningDataModule,
+    allow_foreign: bool,
+    **own: Any,
 ) -> str:
     """Compare what a checkpoint was trained on with the data that it shall be used on.
 
@@ -109,6 +113,7 @@ def check_provenance(
         content: What it holds.
         data: The data.
         allow_foreign: Whether other data are accepted.
+        **own: Parts of the record of the data that are to be compared instead of theirs.
 
     Returns:
         Caveat that results have to carry; empty where the data are those of the training.
@@ -122,7 +127,7 @@ def check_provenance(
     if not recorded:
         notice(f"{path}: {UNKNOWN}: no record in it and no {CONFIG} of its run")
         return UNKNOWN
-    differences = _differences(recorded, describe(data))
+    differences = _differences(recorded, describe(data) | own)
     if not differences:
         return ""
     text = "; ".join(differences)

@@ -10,9 +10,11 @@ from anticipate.datasets.file.data_file import DataFile
 from anticipate.datasets.file.dense_file import DenseStore
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import ConfigError
+from anticipate.files import run_folder
 from anticipate.lab.studies import STUDY_FILE
 from anticipate.lab.sweep.folder import Stage, shared_results, stage_of
 from anticipate.training.settings import Settings, current_path, decisive, find_file
+from anticipate.training.starting_weights import Place, finished, runs_before
 
 
 def splits_of(settings: Settings) -> tuple[int, ...]:
@@ -81,6 +83,12 @@ class Run(NamedTuple):
     options: tuple[str, ...]
     """The words after `anticipate fit`."""
     settings: Settings
+
+    @property
+    def needs(self) -> tuple[Path, ...]:
+        """Folders of the runs whose weights it starts from."""
+        place = Place(self.run_dir, self.split, self.seed)
+        return tuple(place.folder(name) for name in runs_before(self.settings))
 
 
 class Planned(NamedTuple):
@@ -166,6 +174,37 @@ def plan(runs: Sequence[Run]) -> list[Planned]:
     return [_planned(run, stages[run.folder], first[_identity(run)]) for run in runs]
 
 
+def in_stages(planned: Sequence[Planned]) -> list[list[Run]]:
+    """Return the runs to train or resume, in stages: none starts from one of its own or later.
+
+    Raises:
+        ConfigError: A run starts from one that is neither finished nor to be trained, or from
+            itself.
+    """
+    same = {run.folder: other for run, _, other in planned if other}
+    sources = {
+        run.folder: {same.get(folder, folder) for folder in run.needs} for run, *_ in planned
+    }
+    rest = [run for run, step, _ in planned if step in ("train", "resume")]
+    open_folders = {run.folder for run in rest}
+    for run in (run for run, step, _ in planned if step == "train"):
+        for folder in sorted(sources[run.folder] - open_folders):
+            if not finished(folder, run.run_dir):
+                raise ConfigError(
+                    f"'{run.name}' starts from the run in {folder}, which is neither finished nor "
+                    "part of this sweep: name its experiment, too"
+                )
+    stages: list[list[Run]] = []
+    while rest:
+        open_folders = {run.folder for run in rest}
+        ready = [run for run in rest if open_folders.isdisjoint(sources[run.folder])]
+        if not ready:
+            raise ConfigError(f"init_from leads in a circle: {', '.join(run.name for run in rest)}")
+        stages.append(ready)
+        rest = [run for run in rest if run not in ready]
+    return stages
+
+
 def check_data(runs: Sequence[Run]) -> None:
     """Open the data files of some runs, else each run would fail, one after the other.
 
@@ -205,7 +244,7 @@ def _run(
     name: str, options: tuple[str, ...], settings: Settings, split: int, seed: int, run_dir: Path
 ) -> Run:
     place = (f"--data.init_args.split={split}", f"--seed_everything={seed}", f"--run_dir={run_dir}")
-    folder = run_dir / name / f"split_{split}" / f"seed_{seed}"
+    folder = run_folder(run_dir, name, split, seed)
     exact: dict[str, Any] = {**settings, SPLIT: split, SEED: seed, "run_dir": str(run_dir)}
     return Run(name, split, seed, run_dir, folder, (*options, *place), exact)
 

@@ -24,6 +24,7 @@ from anticipate.lab.sweep.plan import (
     check_data,
     expand,
     find_experiments,
+    in_stages,
     plan,
     splits_of,
 )
@@ -53,17 +54,18 @@ def sweep(options: argparse.Namespace) -> None:
         AnticipateError: A mistake of the user; nothing was started.
     """
     planned = _plan(options)
+    stages = [[Task(run) for run in stage] for stage in in_stages(planned)]
     if options.dry_run:
         Console().print(plan_table(planned))
         return
-    check_data([run for run, step, _ in planned if step in ("train", "resume")])
+    tasks = [task for stage in stages for task in stage]
+    check_data([task.run for task in tasks])
     launcher = _launcher(options, planned[0].run.run_dir)
     for run, _, same_as in planned:
         if same_as:
             share_results(run.folder, same_as, run.run_dir)
-    tasks = [Task(run) for run, step, _ in planned if step in ("train", "resume")]
     notice(f"to do: {len(tasks)} of {len(planned)} runs")
-    work(launcher, tasks)
+    work(launcher, stages)
     _report(planned, options.json)
     failed = [task for task in tasks if task.state == "failed"]
     for task in failed:
@@ -72,25 +74,27 @@ def sweep(options: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def work(launcher: Launcher, tasks: list[Task]) -> None:
-    """Run all tasks, and show their progress.
+def work(launcher: Launcher, stages: Sequence[list[Task]]) -> None:
+    """Run all tasks, those of a stage after all of the one before, and show their progress.
 
     Args:
         launcher: Where.
-        tasks: What; their states change.
+        stages: What; the states of the tasks change.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or a signal to end; what ran has been stopped in order.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    tasks = [task for stage in stages for task in stage]
     with board(tasks, Console(stderr=True)) as show:
         try:
-            launcher.launch(tasks)
-            while any(task.open for task in tasks):
-                launcher.poll()
-                show()
-                time.sleep(INTERVAL)
+            for stage in stages:
+                launcher.launch(stage)
+                while any(task.open for task in stage):
+                    launcher.poll()
+                    show()
+                    time.sleep(INTERVAL)
         except KeyboardInterrupt:
             notice(f"{launcher.stop()}; to continue: the same command")
             raise
