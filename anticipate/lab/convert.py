@@ -12,9 +12,11 @@ from torch import nn
 from anticipate.catalog import data_sets
 from anticipate.console import CommandParser, notice
 from anticipate.datasets.file.data_file import DataFile
+from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import CheckpointError, ConfigError
-from anticipate.nn import aga, avt, futr
+from anticipate.nn import aga, avt, futr, rulstm
 from anticipate.training.checkpoints import read_tensors
+from anticipate.training.settings import RECIPES, read_yaml
 
 FALLBACK = {"short_term": "ek100", "dense": "breakfast"}
 """Data set of weights for a number of actions that no data set has, by task."""
@@ -56,7 +58,8 @@ def main(argv: list[str]) -> None:
         converted = options.read(weights, options)
     except CheckpointError as error:
         raise CheckpointError(f"{options.source}: {error}") from error
-    document = run_settings(output.stem, converted, options.task, options.data)
+    streams = getattr(options, "streams", None)
+    document = run_settings(output.stem, converted, options.task, options.data, streams)
     output.parent.mkdir(parents=True, exist_ok=True)
     tensors = converted.network.state_dict().items()
     _save(output, {f"{converted.slot}.{name}": tensor for name, tensor in tensors})
@@ -64,7 +67,13 @@ def main(argv: list[str]) -> None:
     notice(f"{output}: {converted.arguments['num_classes']} actions; settings in {config}")
 
 
-def run_settings(name: str, converted: Converted, task: str, data: Path | None) -> dict[str, Any]:
+def run_settings(
+    name: str,
+    converted: Converted,
+    task: str,
+    data: Path | None,
+    streams: list[str] | None = None,
+) -> dict[str, Any]:
     """Return the settings of a run that `test` and `predict` take.
 
     Args:
@@ -72,20 +81,21 @@ def run_settings(name: str, converted: Converted, task: str, data: Path | None) 
         converted: Network and model.
         task: `short_term` or `dense`.
         data: Data file to read; None for the usual place of the data set with so many actions.
+        streams: Streams of the file that the network reads; None for all.
 
     Raises:
         ConfigError: The data file is of the other task, or has other numbers of actions or
             features.
     """
     sizes = {key: converted.arguments[key] for key in ("num_classes", "feature_dim")}
-    by_actions = {data_sets()[name].fact("num_actions"): name for name in _published(task)}
-    dataset = by_actions.get(sizes["num_classes"], FALLBACK[task])
-    reading = dict(converted.reading)
+    dataset = _dataset_of(sizes["num_classes"], task)
+    reading = converted.reading | ({"streams": streams} if streams else {})
     if data is not None:
-        dataset = _check_data(data, task, sizes)
+        dataset = _check_data(data, task, sizes, streams)
         reading["path"] = str(data.resolve())
     network = {key: value for key, value in converted.arguments.items() if key not in sizes}
-    built = {"class_path": type(converted.network).__name__, "init_args": network}
+    kind = type(converted.network).__name__.removesuffix("Fusion")
+    built = {"class_path": kind, "init_args": network}
     return {
         "run_name": name,
         "data": {
@@ -99,6 +109,12 @@ def run_settings(name: str, converted: Converted, task: str, data: Path | None) 
     }
 
 
+def _dataset_of(num_classes: int, task: str) -> str:
+    """Return the data set of a task with so many actions."""
+    by_actions = {data_sets()[name].fact("num_actions"): name for name in _published(task)}
+    return by_actions.get(num_classes, FALLBACK[task])
+
+
 def _published(task: str) -> list[str]:
     """Return the data sets of a task whose number of actions is known."""
     return [
@@ -108,11 +124,14 @@ def _published(task: str) -> list[str]:
     ]
 
 
-def _check_data(path: Path, task: str, sizes: dict[str, int]) -> str:
+def _check_data(path: Path, task: str, sizes: dict[str, int], streams: list[str] | None) -> str:
     """Return the data set of a file that fits the network."""
     with DataFile(path) as file:
         dataset, found = file.dataset, (file.num_classes, file.feature_dim)
         kind = file.kind
+    if kind == "short_term":
+        with ShortTermStore(path, streams=streams) as clips:
+            found = (clips.num_classes, clips.feature_dim)
     if kind != task or dataset not in data_sets():
         expected = ", ".join(_published(task))
         raise ConfigError(f"{path} holds '{dataset}', expected one of {expected}")
@@ -149,6 +168,21 @@ def _read_futr(weights: Any, options: argparse.Namespace) -> Converted:
     arguments = futr.reference_settings(weights, num_heads=options.num_heads)
     network = futr.futr_from_reference(weights, num_heads=options.num_heads)
     return Converted(network, arguments, "QueryAnticipator", "network", {}, {})
+
+
+def _read_rulstm(weights: Any, options: argparse.Namespace) -> Converted:
+    """Return RULSTM or its fusion, which the settings describe by one of its branches.
+
+    Clips are those of the recipe of the data set.
+    """
+    arguments = rulstm.reference_settings(weights)
+    network = rulstm.rulstm_from_reference(weights)
+    fusion = {"fusion": arguments.pop("fusion")}
+    dataset = _dataset_of(arguments["num_classes"], "short_term")
+    recipe = read_yaml((RECIPES / f"configs/data/rulstm_{dataset}.yaml").read_text())["init_args"]
+    times = ("anticipation_time", "num_steps", "step_time", "train_until", "drift")
+    clips = {name: recipe[name] for name in times}
+    return Converted(network, arguments, "RULSTMAnticipator", "network", fusion, clips)
 
 
 def _save(output: Path, state_dict: dict[str, Any]) -> None:
@@ -192,6 +226,10 @@ def _parser() -> argparse.ArgumentParser:
         "avt", "weights of AVT's authors", read=_read_avt, task="short_term"
     ).add_argument
     add("--num-heads", type=int, default=4, metavar="N", help="attention heads (default: 4)")
+    add = add_system(
+        "rulstm", "weights of RULSTM's authors", read=_read_rulstm, task="short_term"
+    ).add_argument
+    add("--streams", nargs="+", metavar="NAME", help="streams of features (default: all of a file)")
     add = add_system(
         "futr", "weights of FUTR's authors", read=_read_futr, task="dense"
     ).add_argument

@@ -296,20 +296,24 @@ def rulstm_from_reference(
     if steps_to_action < 0:
         raise ConfigError(f"steps_to_action is {steps_to_action}: expected 0 or more")
     tensors = reference_tensors(state_dict, "a RULSTM")
-    num_branches = len({n.split(".")[1] for n in tensors if n.startswith("branches.")})
-    network = (
-        RULSTMFusion(
-            [
-                _branch(tensors, f"branches.{number}.", sequence_completion)
-                for number in range(num_branches)
-            ]
-        )
-        if num_branches
-        else _branch(tensors, "", sequence_completion)
-    )
+    sizes = _sizes(tensors)
+    branches = [RULSTM(**one, sequence_completion=sequence_completion) for one in sizes]
+    network = RULSTMFusion(branches) if _is_fusion(tensors) else branches[0]
     take_weights(network, tensors, their_name)
     network.steps_to_action = steps_to_action
     return network
+
+
+def reference_settings(state_dict: Any) -> dict[str, Any]:
+    """Return the arguments of `RULSTM` that fit the tensors, all widths together, and `fusion`.
+
+    Raises:
+        CheckpointError: As `rulstm_from_reference` does.
+    """
+    tensors = reference_tensors(state_dict, "a RULSTM")
+    first, *others = _sizes(tensors)
+    width = first["feature_dim"] + sum(one["feature_dim"] for one in others)
+    return {**first, "feature_dim": width, "fusion": _is_fusion(tensors)}
 
 
 def their_name(name: str) -> str:
@@ -321,17 +325,25 @@ def their_name(name: str) -> str:
     return ".".join(MODULES.get(part, part) for part in name.split("."))
 
 
-def _branch(tensors: Mapping[str, Tensor], prefix: str, sequence_completion: bool) -> RULSTM:
-    """Return a branch of the sizes that the tensors show; those of the first one for actions."""
-    rolling = f"{prefix}{MODULES['rolling']}.weight_ih_l"
-    gates, feature_dim = matrix_size(tensors, f"{rolling}0")
-    first = "branches.0." if prefix else ""
-    num_classes, _ = matrix_size(tensors, f"{first}{MODULES['classifier']}.weight")
-    num_layers = sum(name.startswith(rolling) for name in tensors)
-    return RULSTM(
-        num_classes,
-        feature_dim,
-        hidden_dim=gates // 4,
-        num_layers=num_layers,
-        sequence_completion=sequence_completion,
-    )
+def _is_fusion(tensors: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("branches.") for name in tensors)
+
+
+def _sizes(tensors: Mapping[str, Tensor]) -> list[dict[str, int]]:
+    """Return the sizes of each branch that the tensors show; all have the actions of the first."""
+    numbers = {name.split(".")[1] for name in tensors if name.startswith("branches.")}
+    prefixes = [f"branches.{number}." for number in range(len(numbers))] or [""]
+    num_classes, _ = matrix_size(tensors, f"{prefixes[0]}{MODULES['classifier']}.weight")
+    sizes = []
+    for prefix in prefixes:
+        rolling = f"{prefix}{MODULES['rolling']}.weight_ih_l"
+        gates, feature_dim = matrix_size(tensors, f"{rolling}0")
+        sizes.append(
+            {
+                "num_classes": num_classes,
+                "feature_dim": feature_dim,
+                "hidden_dim": gates // 4,
+                "num_layers": sum(name.startswith(rolling) for name in tensors),
+            }
+        )
+    return sizes

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from anticipate.cli import main
-from anticipate.nn import AVT, FUTR, avt, futr
+from anticipate.nn import AVT, FUTR, RULSTM, RULSTMFusion, avt, futr, rulstm
 from anticipate.training.loading import load
 from tests.nn.reencoding_aga import ReencodingAGA
 
@@ -77,6 +77,34 @@ def test_weights_of_avt_are_tested_on_clips_like_those_of_its_training(
         assert f"{ckpt} has no " in error
         assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("streams", [["obj"], ["rgb", "flow", "obj"]])
+def test_weights_of_rulstm_are_tested_on_clips_of_its_recipe(tmp_path, short_term_file, streams):
+    torch.manual_seed(0)
+    branches = [RULSTM(120, 1, hidden_dim=16, num_layers=2) for _ in streams]
+    network = (branches[0] if len(streams) == 1 else RULSTMFusion(branches)).eval()
+    state = {rulstm.their_name(name): value for name, value in network.state_dict().items()}
+    source, ckpt = tmp_path / "released.pth.tar", tmp_path / "converted" / "rulstm.ckpt"
+    torch.save({"state_dict": state, "epoch": 49, "perf": 13.3}, source)
+    data = ["--data", str(short_term_file("ek100", ("rgb", "flow", "obj")))]
+    words = ["convert", "rulstm", str(source), "--output", str(ckpt), *data]
+    main([*words, "--streams", *streams] if len(streams) == 1 else words)
+    model, module = load(ckpt)
+    assert list(module.stream_dims) == streams
+    assert (module.num_steps, module.step_time, module.train_until) == (11, 0.25, 0.25)
+    clip = torch.randn(2, 11, len(streams))
+    assert torch.equal(model.network(clip), network.anticipate(clip, 4))
+
+
+def test_weights_of_rulstm_for_egtea_look_half_a_second_ahead(tmp_path):
+    tensors = RULSTM(106, 1, hidden_dim=4).state_dict().items()
+    source, ckpt = tmp_path / "released.pth", tmp_path / "converted" / "rulstm.ckpt"
+    torch.save({rulstm.their_name(name): value for name, value in tensors}, source)
+    main(["convert", "rulstm", str(source), "--output", str(ckpt)])
+    data = yaml.safe_load(ckpt.with_name("config.yaml").read_text())["data"]
+    assert data["class_path"] == "EgteaGaze"
+    assert (data["init_args"]["anticipation_time"], data["init_args"]["num_steps"]) == (0.5, 13)
 
 
 def test_the_variant_is_part_of_the_settings(tmp_path):

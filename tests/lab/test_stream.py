@@ -11,7 +11,7 @@ import torch
 from anticipate.cli import main
 from anticipate.datasets import SyntheticActions
 from anticipate.lab.stream import TOP, stream
-from anticipate.nn import AGA, AVT
+from anticipate.nn import AGA, AVT, RULSTM
 from anticipate.training.loading import load
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -79,6 +79,21 @@ def test_avt_says_what_it_says_of_the_clip_in_its_window(actions_file):
         best = network(clip)[0, -1].softmax(dim=0).topk(TOP)
         assert [name for name, _ in moment.top] == [data.vocabulary[a] for a in best.indices]
         assert [p for _, p in moment.top] == pytest.approx(best.values.tolist(), rel=1e-4)
+
+
+def test_rulstm_says_what_it_says_of_a_clip_that_begins_where_the_stream_does(actions_file):
+    data = SyntheticActions(str(actions_file), step_time=0.25)
+    torch.manual_seed(0)
+    network = RULSTM(data.num_classes, data.feature_dim, hidden_dim=8).eval()
+    network.steps_to_action = 4
+    moments = list(stream(network, data, VIDEO, start=3.0, stop=6.0))
+    frames = np.array([moment.frame for moment in moments])
+    clip = torch.from_numpy(data.store.features_at(VIDEO, frames)).unsqueeze(0)
+    for last in (1, len(frames)):
+        best = network(clip[:, :last])[0, -1].softmax(dim=0).topk(TOP)
+        top = moments[last - 1].top
+        assert [name for name, _ in top] == [data.vocabulary[a] for a in best.indices]
+        assert [prob for _, prob in top] == pytest.approx(best.values.tolist(), rel=1e-4)
 
 
 def test_steps_that_are_no_whole_number_of_frames_never_drift(actions_file):
