@@ -161,6 +161,8 @@ def test_every_recipe_study_and_notebook_is_listed():
     experiments = DOCUMENTS["experiments/README.md"]
     for path in (ROOT / "experiments").glob("*.yaml"):
         assert f"`{path.name}`" in experiments
+    for folder in (path for path in (ROOT / "experiments").iterdir() if path.is_dir()):
+        assert f"`{folder.name}/`" in experiments
     for path in (ROOT / ABLATIONS).glob(f"*/{STUDY_FILE}"):
         assert f"`{path.parent.name}`" in experiments
     for path in (ROOT / "notebooks").glob("*.ipynb"):

@@ -80,7 +80,9 @@ def test_weights_of_avt_are_tested_on_clips_like_those_of_its_training(
 
 
 @pytest.mark.parametrize("streams", [["obj"], ["rgb", "flow", "obj"]])
-def test_weights_of_rulstm_are_tested_on_clips_of_its_recipe(tmp_path, short_term_file, streams):
+def test_weights_of_rulstm_are_tested_on_clips_of_its_recipe(
+    tmp_path, short_term_file, capsys, streams
+):
     torch.manual_seed(0)
     branches = [RULSTM(120, 1, hidden_dim=16, num_layers=2) for _ in streams]
     network = (branches[0] if len(streams) == 1 else RULSTMFusion(branches)).eval()
@@ -95,6 +97,14 @@ def test_weights_of_rulstm_are_tested_on_clips_of_its_recipe(tmp_path, short_ter
     assert (module.num_steps, module.step_time, module.train_until) == (11, 0.25, 0.25)
     clip = torch.randn(2, 11, len(streams))
     assert torch.equal(model.network(clip), network.anticipate(clip, 4))
+    for analysis, refusal, *clip in (
+        ("gate", "has no AGA network", "--clip", "v1_3"),
+        ("experts", "is of a model without experts"),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main(["explain", analysis, "--ckpt", str(ckpt), *data, "--output", "x", *clip])
+        assert exit_.value.code == 2
+        assert refusal in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_weights_of_rulstm_for_egtea_look_half_a_second_ahead(tmp_path):

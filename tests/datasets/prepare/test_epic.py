@@ -293,6 +293,18 @@ def test_ek100_drops_and_pads_the_published_numbers_of_clips(real_release):
         assert int((moved & past).sum()) == clamped
 
 
+# Counted with the public code of RULSTM, whose frame of 1 s before some segments lies later.
+@pytest.mark.labels
+def test_clips_of_rulstm_on_ek100_are_those_of_its_code_without_its_leak(real_release):
+    scored, parts = StepGrid(11, 0.25, 1.0), real_release("ek100").splits["1"]
+    whole, strict = scored.until(0.25).lead_frames(30), scored.lead_frames(30)
+    for part, dropped, leaks in (("train", 35, 68), ("validation", 10, 20)):
+        starts = parts[part].starts
+        assert int((~has_past(starts, whole)).sum()) == dropped
+        assert int((clip_frames(starts, whole)[:, 10] > starts - 30).sum()) == leaks
+        assert (clip_frames(starts, strict)[:, -1] <= (starts - 30).clip(0)).all()
+
+
 @pytest.mark.labels
 def test_a_twelfth_of_the_labelled_frames_of_ek100_overlap(real_release):
     """8.4 % of training and 8.3 % of validation frames are covered by more than one segment."""
