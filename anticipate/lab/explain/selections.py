@@ -11,12 +11,14 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 from torch import Tensor
 
+from anticipate.catalog import class_at
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.errors import ConfigError
 from anticipate.lab.explain.routing_effect import NUM_SHUFFLES, ForcingCost, forcing_cost
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
 from anticipate.nn.denoiser import DenoiserOutput
-from anticipate.training.loading import load_marked
+from anticipate.training.loading import load_marked, settings_file
+from anticipate.training.settings import current_path, flatten, read_yaml
 from anticipate.types import DenseBatch
 
 ALL_TOKENS = 2**40
@@ -63,11 +65,12 @@ def select(
         ConfigError: The checkpoint is of a model without mixture.
         AnticipateError: Checkpoint or data that cannot be used.
     """
+    _refuse_others(ckpt)
     settings = [f"--data.obs_ratios=[{obs_ratio}]", "--data.limit_test_videos=null"]
     settings += [] if split is None else [f"--data.split={split}"]
     (model, module), caveat = load_marked(ckpt, data, settings, allow_foreign)
-    if not isinstance(model, DiffusionAnticipator) or not isinstance(module, DenseDataModule):
-        raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT")
+    assert isinstance(model, DiffusionAnticipator)
+    assert isinstance(module, DenseDataModule)
     model.num_samples, model.max_tokens = 1, ALL_TOKENS
     module.setup("test")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -115,6 +118,15 @@ def _note_into(steps: list[Tensor]) -> Any:
         steps.append(output.gamma.detach())
 
     return note
+
+
+def _refuse_others(ckpt: Path) -> None:
+    """See that the settings of a run are those of a diffusion model, before more are added."""
+    if ckpt.is_file():
+        settings = flatten(read_yaml(settings_file(ckpt).read_text()) or {})
+        model = class_at(current_path(settings.get("model.class_path", "DiffusionAnticipator")))
+        if not issubclass(model, DiffusionAnticipator):
+            raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT")
 
 
 def _moved(batch: DenseBatch, device: torch.device) -> DenseBatch:
