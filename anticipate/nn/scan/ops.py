@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anticipate.nn.scan.backends import load
-from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
+from anticipate.nn.scan.inputs import CHUNK, ScanInputs, empty_sequence, empty_starts
 
 NUM_TENSORS = 8
 
@@ -59,7 +59,8 @@ def scan_backward(
 @scan.register_fake
 def _scan_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
     inputs = ScanInputs(*arguments[:-1])
-    return empty_sequence(inputs.u), empty_starts(inputs)
+    chunk = getattr(load(arguments[-1], inputs.u, inputs.A), "CHUNK", CHUNK)
+    return empty_sequence(inputs.u), empty_starts(inputs, chunk)
 
 
 @scan_backward.register_fake
