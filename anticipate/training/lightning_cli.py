@@ -252,8 +252,8 @@ class AnticipateCLI(LightningCLI):
             self._fit()
         except torch.OutOfMemoryError as error:
             raise ConfigError(
-                f"not enough GPU memory to train with batch_size {self.datamodule.batch_size}: "
-                "lower data.init_args.batch_size, or set trainer.precision to bf16-mixed"
+                "not enough GPU memory to train: lower data.init_args.batch_size, or set "
+                "trainer.precision to bf16-mixed"
             ) from error
         finally:
             self.lock.release()

@@ -1,14 +1,23 @@
 """The selective scan by Triton kernels, on GPUs or in Triton's interpreter (TRITON_INTERPRET=1)."""
 
+from subprocess import CalledProcessError
 from typing import Any, NamedTuple
 
 import triton
 from torch import Tensor
+from triton.errors import TritonError
 
+from anticipate.nn.scan.backends import UnusableError
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 from anticipate.nn.scan.triton_kernels import backward_kernel, forward_kernel
 
-BACKEND = {"devices": ("cuda",), "package": "triton", "install": "triton", "rank": 1}
+BACKEND = {
+    "devices": ("cuda",),
+    "package": "triton",
+    "install": "triton",
+    "rank": 1,
+    "capability": (7, 0),
+}
 
 
 class Block(NamedTuple):
@@ -34,12 +43,19 @@ def forward(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
 
     Returns:
         y (batch, d_inner, length) in the dtype of `u`, and the states that `backward` starts from.
+
+    Raises:
+        UnusableError: The kernel cannot be compiled or started here.
     """
     y, starts = empty_sequence(inputs.u), empty_starts(inputs, CHUNK)
-    forward_kernel[_grid(inputs, FORWARD)](
-        *_arguments(inputs), _strided(y), _kept(starts), *_sizes(inputs),
-        CHUNK=CHUNK, **options(inputs, FORWARD), num_warps=1,
-    )  # fmt: skip
+    try:
+        forward_kernel[_grid(inputs, FORWARD)](
+            *_arguments(inputs), _strided(y), _kept(starts), *_sizes(inputs),
+            CHUNK=CHUNK, **options(inputs, FORWARD), num_warps=1,
+        )  # fmt: skip
+    except (TritonError, CalledProcessError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UnusableError(f"{type(error).__name__}: {reason}") from error
     return y, starts
 
 
