@@ -9,8 +9,7 @@ A tensor is a tuple of its pointer and its strides along samples, channels (or s
 so every layout is read in place. Absent tensors are None.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202, RUF005 -- Triton reads annotations as types of its own and
-# knows tuples that are added alone.
+# ruff: noqa: ANN001, ANN201, ANN202 -- Triton reads annotations as types of its own.
 
 from typing import no_type_check
 
@@ -70,20 +69,20 @@ def _channel_vector(x, c, lanes):
 def _block(first, length, TOKENS: tl.constexpr, REVERSE: tl.constexpr):
     """Return the tokens of a block in the order of the scan (tokens, 1), and which ones exist."""
     step = first + tl.arange(0, TOKENS)[:, None]
-    return length - 1 - step if REVERSE else step, (step >= 0) & (step < length)
+    token = length - 1 - step if REVERSE else step
+    return token, (step >= 0) & (step < length)
 
 
 @triton.jit
 @no_type_check
-def _read(sequences, states, b, c, n, lanes, rows, place):
-    """Return tiles (tokens, channels) of `sequences` and (tokens, states) of `states`."""
-    token, exists = place
-    tiles = ()
-    for i in tl.static_range(len(sequences)):
-        tiles = tiles + (_load(sequences[i], b, c[None, :], token, exists & lanes[None, :]),)
-    for i in tl.static_range(len(states)):
-        tiles = tiles + (_load(states[i], b, n[None, :], token, exists & rows[None, :]),)
-    return tiles
+def _read(u, delta, B, C, b, c, n, lanes, rows, token, exists):
+    """Return tiles (tokens, channels) of u and delta and (tokens, states) of B and C."""
+    inside, kept = exists & lanes[None, :], exists & rows[None, :]
+    u_l = _load(u, b, c[None, :], token, inside)
+    delta_l = _load(delta, b, c[None, :], token, inside)
+    B_l = _load(B, b, n[None, :], token, kept)
+    C_l = _load(C, b, n[None, :], token, kept)
+    return u_l, delta_l, B_l, C_l
 
 
 @triton.jit
@@ -126,14 +125,16 @@ def forward_kernel(
     rate = _load(A, b, c[None, :], n[:, None], tile) * LOG2_E
     skip, bias = _channel_vector(D, c, lanes), _channel_vector(delta_bias, c, lanes)
     state = tl.zeros((STATES, CHANNELS), tl.float32)
-    place = _block(0, length, TOKENS, REVERSE)
-    ahead = _read((u, delta), (B, C), b, c, n, lanes, rows, place)
+    token, exists = _block(0, length, TOKENS, REVERSE)
+    next_u, next_delta, next_B, next_C = _read(
+        u, delta, B, C, b, c, n, lanes, rows, token, exists
+    )  # fmt: skip
     for first in range(0, length, TOKENS):
-        u_l, dt, B_l, C_l = ahead
-        token, exists = _block(first, length, TOKENS, REVERSE)
-        place = _block(first + TOKENS, length, TOKENS, REVERSE)
-        ahead = _read((u, delta), (B, C), b, c, n, lanes, rows, place)
-        dt += bias[None, :]
+        u_l, dt, B_l, C_l = next_u, next_delta + bias[None, :], next_B, next_C
+        token, exists = _block(first + TOKENS, length, TOKENS, REVERSE)
+        next_u, next_delta, next_B, next_C = _read(
+            u, delta, B, C, b, c, n, lanes, rows, token, exists
+        )  # fmt: skip
         if SOFTPLUS:
             dt = _softplus(dt)
         decay, inflow = _discretised(dt, u_l, B_l, rate)
@@ -145,6 +146,7 @@ def forward_kernel(
             state = _row(decay, i) * state + _row(inflow, i)
             states = _with_row(states, i, state)
         out = tl.sum(states * C_l[:, :, None], 1) + skip[None, :] * u_l
+        token, exists = _block(first, length, TOKENS, REVERSE)
         inside = exists & lanes[None, :]
         if z is not None:
             gate = _load(z, b, c[None, :], token, inside)
@@ -187,18 +189,24 @@ def backward_kernel(
     sum_D = tl.zeros((TOKENS, CHANNELS), tl.float32)
     sum_bias = tl.zeros((TOKENS, CHANNELS), tl.float32)
     blocks = tl.cdiv(length, TOKENS)
-    place = _block((blocks - 1) * TOKENS, length, TOKENS, REVERSE)
-    ahead = _read((u, delta, grad_y), (B, C), b, c, n, lanes, rows, place)
+    token, exists = _block((blocks - 1) * TOKENS, length, TOKENS, REVERSE)
+    next_u, next_delta, next_B, next_C = _read(
+        u, delta, B, C, b, c, n, lanes, rows, token, exists
+    )  # fmt: skip
+    next_y = _load(grad_y, b, c[None, :], token, exists & lanes[None, :])
     for done in range(blocks):
         chunk = blocks - 1 - done
         first = chunk * TOKENS
-        u_l, delta_l, towards, B_l, C_l = ahead
+        u_l, dt, B_l, C_l = next_u, next_delta + bias[None, :], next_B, next_C
+        towards = next_y
+        token, exists = _block(first - TOKENS, length, TOKENS, REVERSE)
+        next_u, next_delta, next_B, next_C = _read(
+            u, delta, B, C, b, c, n, lanes, rows, token, exists
+        )  # fmt: skip
+        next_y = _load(grad_y, b, c[None, :], token, exists & lanes[None, :])
         token, exists = _block(first, length, TOKENS, REVERSE)
-        place = _block(first - TOKENS, length, TOKENS, REVERSE)
-        ahead = _read((u, delta, grad_y), (B, C), b, c, n, lanes, rows, place)
         inside = exists & lanes[None, :]
         state = _load(starts, b, kept, chunk, tile)
-        dt = delta_l + bias[None, :]
         if SOFTPLUS:
             slope = _sigmoid(dt)
             dt = _softplus(dt)
