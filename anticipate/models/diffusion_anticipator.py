@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -29,7 +28,7 @@ from anticipate.diffusion.schedule import (
 from anticipate.errors import ConfigError
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
-from anticipate.models.learning_rate import cosine
+from anticipate.models.learning_rate import OptimizerCallable, cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.nn.cuda_graphs import Accelerate, GraphedDenoiser

@@ -2,6 +2,7 @@
 
 import math
 
+import diffusers
 import pytest
 import torch
 
@@ -144,6 +145,30 @@ def test_impossible_step_counts_are_refused(steps):
         ConfigError, match="num_inference_steps must lie between 1 and num_train_timesteps"
     ):
         make_scheduler("ddim", 1000, steps)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_ddim_has_the_numbers_of_diffusers(steps, spacing):
+    theirs = diffusers.DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        timestep_spacing=spacing,
+        steps_offset=0,
+        set_alpha_to_one=True,
+        clip_sample=False,
+    )
+    theirs.set_timesteps(steps)
+    ours = make_scheduler("ddim", 1000, steps, spacing)
+    assert torch.equal(cosine_alphas_cumprod(1000), theirs.alphas_cumprod)
+    assert torch.equal(ours.timesteps, theirs.timesteps)
+    assert ours.init_noise_sigma == theirs.init_noise_sigma
+    x_t, x_0 = torch.randn(2, 2, 3, 4)
+    for t in ours.timesteps:
+        expected = theirs.step(x_0, t, x_t).prev_sample
+        assert torch.equal(ours.step(x_0, t, x_t).prev_sample, expected)
+        x_t = expected
 
 
 def short_of_memory(limit):
