@@ -2,15 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "anticipate needs Python >= 3.11; found $$($(PYTHON) --version); name another with: make PYTHON=python3.12 ..." >&2; exit 2; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablations report dashboard notebooks test test-fast check format clean
+.PHONY: help setup demo ablations report dashboard notebooks test test-fast gpu-check check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "anticipate needs Python >= 3.11; found $$($(PYTHON) --version); name another with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(NEW_ENOUGH)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
@@ -37,6 +38,10 @@ test: $(READY)  ## run the tests
 
 test-fast: $(READY)  ## run the tests that take a moment
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+gpu-check:  ## check and measure on a GPU by the Python that is there, without .venv (OUTPUT=gpu_check.json)
+	@$(NEW_ENOUGH)
+	PYTHONPATH=. $(PYTHON) tests/gpu/check.py $(OUTPUT)
 
 check: $(READY)  ## lint, formatting and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -126,7 +126,9 @@ def test_commands_and_experiments_exist(name):
 @each_document
 def test_targets_exist(name):
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENTS[name], flags=re.MULTILINE):
+    for target in re.findall(
+        r"(?:^|`)make ([a-z]+(?:-[a-z]+)*)", DOCUMENTS[name], flags=re.MULTILINE
+    ):
         assert f"\n{target}:" in makefile
 
 

@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+from anticipate.console import notice
+from anticipate.errors import ConfigError
 
 Labels = Float[Tensor, "batch tokens classes"]
 
@@ -27,6 +30,51 @@ def sample(denoise: Denoise, x_T: Labels, scheduler: Any) -> Labels:
         x_0 = denoise(x_t, steps, x_0)
         x_t = scheduler.step(x_0, t, x_t).prev_sample
     return x_t
+
+
+def in_parts(
+    work: Callable[[slice], Shaped[Tensor, "part ..."]], rows: int, at_once: int
+) -> tuple[Shaped[Tensor, "rows ..."], int]:
+    """Do some work on a part of the rows at a time; halve the parts where memory does not suffice.
+
+    Args:
+        work: What to do with some rows.
+        rows: How many there are.
+        at_once: How many to begin with.
+
+    Returns:
+        The results of all rows, and how many rows at once were possible.
+
+    Raises:
+        ConfigError: The memory of the device does not suffice for a single row.
+    """
+    done: list[Tensor] = []
+    first = 0
+    while first < rows:
+        part = _attempt(work, slice(first, min(first + at_once, rows)))
+        if part is not None:
+            done.append(part)
+            first += at_once
+        elif at_once == 1:
+            raise ConfigError(
+                "not enough GPU memory to sample one future: use fewer tokens "
+                "(data.init_args.sample_rate), a smaller network or another device"
+            )
+        else:
+            at_once = min(at_once, rows) // 2
+            notice(f"not enough GPU memory: {at_once} futures are sampled at once from now on")
+    return torch.cat(done), at_once
+
+
+def _attempt(work: Callable[[slice], Tensor], part: slice) -> Tensor | None:
+    """Return the result, or None when memory did not suffice, by then free again."""
+    try:
+        return work(part)
+    except torch.OutOfMemoryError:
+        pass
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
 
 
 def initial_noise(

@@ -1,4 +1,4 @@
-"""Noise schedule and solvers, from diffusers with every argument explicit.
+"""Noise schedule and solvers.
 
 The field's code (GTDA, MANTA) uses the cosine schedule of Nichol and Dhariwal (s = 0.008, betas
 capped at 0.999), a network that predicts x_0, DDIM with eta = 0 without clipping, and the steps 0,
@@ -6,11 +6,20 @@ c, 2c .. with c = T // n. With few steps that starts far from pure noise: at n =
 step is 900, where training shows the network labels of amplitude 0.15 and sampling shows it none.
 `trailing` steps start at T - 1 instead (Lin et al., Common Diffusion Noise Schedules and Sample
 Steps are Flawed, WACV 2024, Sec. 3.3).
+
+DDIM is here, with the numbers of diffusers; the other solvers are those of diffusers, imported when
+they are used, with every argument explicit.
 """
 
-from typing import Any, Literal
+import math
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,17 +29,96 @@ Sampler = Literal["ddim", "dpmsolver++", "unipc"]
 Spacing = Literal["leading", "trailing"]
 
 
-_SECOND_ORDER = {"solver_order": 2, "lower_order_final": True, "final_sigmas_type": "zero"}
+def cosine_alphas_cumprod(num_train_timesteps: int) -> Float[Tensor, " t"]:
+    """Return the products of alpha up to each training step."""
 
-SOLVERS: dict[Sampler, tuple[Any, dict[str, Any]]] = {
-    "ddim": (DDIMScheduler, {"set_alpha_to_one": True, "clip_sample": False}),
-    "dpmsolver++": (
-        DPMSolverMultistepScheduler,
-        {"algorithm_type": "dpmsolver++", **_SECOND_ORDER},
+    def alpha_bar(time: float) -> float:
+        return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    times = [step / num_train_timesteps for step in range(num_train_timesteps + 1)]
+    ratios = (alpha_bar(after) / alpha_bar(before) for before, after in pairwise(times))
+    betas = [min(1 - ratio, 0.999) for ratio in ratios]
+    return torch.cumprod(1.0 - torch.tensor(betas, dtype=torch.float32), dim=0)
+
+
+class Step(NamedTuple):
+    """What a solver returns; diffusers' own have more."""
+
+    prev_sample: Tensor
+
+
+class DDIM:
+    """Denoising diffusion implicit models (Song et al., ICLR 2021, Eq. 12), with sigma = 0.
+
+    Args:
+        num_train_timesteps: Steps T of the training schedule.
+        num_inference_steps: Steps taken when sampling.
+        timestep_spacing: Which ones.
+    """
+
+    init_noise_sigma = 1.0
+
+    def __init__(
+        self, num_train_timesteps: int, num_inference_steps: int, timestep_spacing: Spacing
+    ) -> None:
+        self.stride = num_train_timesteps // num_inference_steps
+        steps = np.arange(num_inference_steps)[::-1] * self.stride
+        if timestep_spacing == "trailing":
+            stride = num_train_timesteps / num_inference_steps
+            steps = np.round(np.arange(num_train_timesteps, 0, -stride)).astype(np.int64) - 1
+        self.timesteps = torch.from_numpy(steps.copy())
+        self.alphas_cumprod = cosine_alphas_cumprod(num_train_timesteps)
+
+    def step(
+        self,
+        x_0: Float[Tensor, "batch tokens classes"],
+        t: Tensor,
+        x_t: Float[Tensor, "batch tokens classes"],
+    ) -> Step:
+        """Return the labels of the step before `t`.
+
+        Args:
+            x_0: Estimate of the clean labels.
+            t: Step of the noisy labels.
+            x_t: Noisy labels.
+        """
+        before = int(t) - self.stride
+        alpha = self.alphas_cumprod[int(t)]
+        alpha_before = self.alphas_cumprod[before] if before >= 0 else torch.tensor(1.0)
+        noise = (x_t - alpha**0.5 * x_0) / (1 - alpha) ** 0.5
+        return Step(alpha_before**0.5 * x_0 + (1 - alpha_before) ** 0.5 * noise)
+
+
+def _of_diffusers(
+    name: str,
+    own: dict[str, Any],
+    num_train_timesteps: int,
+    num_inference_steps: int,
+    timestep_spacing: Spacing,
+) -> Any:
+    scheduler = getattr(import_module("diffusers"), name)(
+        num_train_timesteps=num_train_timesteps,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        timestep_spacing=timestep_spacing,
+        steps_offset=0,
+        solver_order=2,
+        lower_order_final=True,
+        final_sigmas_type="zero",
+        **own,
+    )
+    scheduler.set_timesteps(num_inference_steps)
+    return scheduler
+
+
+SOLVERS: dict[Sampler, Callable[[int, int, Spacing], Any]] = {
+    "ddim": DDIM,
+    "dpmsolver++": partial(
+        _of_diffusers, "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}
     ),
-    "unipc": (UniPCMultistepScheduler, {"predict_x0": True, **_SECOND_ORDER}),
+    "unipc": partial(_of_diffusers, "UniPCMultistepScheduler", {"predict_x0": True}),
 }
-"""Class of diffusers and its own arguments, by sampler."""
+"""What makes a solver from training steps, inference steps and spacing."""
 
 
 def make_scheduler(
@@ -39,7 +127,7 @@ def make_scheduler(
     num_inference_steps: int,
     timestep_spacing: Spacing = "leading",
 ) -> Any:
-    """Return a fresh diffusers scheduler, its timesteps set for one sampling run.
+    """Return a fresh solver for one sampling run.
 
     Args:
         sampler: `ddim` (eta = 0), or the second-order solvers `dpmsolver++` and `unipc`. All are
@@ -57,19 +145,4 @@ def make_scheduler(
             "num_inference_steps must lie between 1 and num_train_timesteps "
             f"({num_train_timesteps}), got {num_inference_steps}"
         )
-    cosine = {"num_train_timesteps": num_train_timesteps, "beta_schedule": "squaredcos_cap_v2"}
-    common = {
-        **cosine,
-        "prediction_type": "sample",
-        "timestep_spacing": timestep_spacing,
-        "steps_offset": 0,
-    }
-    solver, options = SOLVERS[sampler]
-    scheduler: Any = solver(**common, **options)
-    scheduler.set_timesteps(num_inference_steps)
-    return scheduler
-
-
-def cosine_alphas_cumprod(num_train_timesteps: int) -> Float[Tensor, " t"]:
-    """Return the products of alpha up to each training step."""
-    return make_scheduler("ddim", num_train_timesteps, 1).alphas_cumprod
+    return SOLVERS[sampler](num_train_timesteps, num_inference_steps, timestep_spacing)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from anticipate.choices import checked_choices
 from anticipate.models.anticipation_loss import Reduction, avt_losses
+from anticipate.models.learning_rate import OptimizerCallable
 from anticipate.models.sequence_anticipator import SequenceAnticipator
 from anticipate.nn.avt import AVT
 from anticipate.types import PAD_LABEL, ShortTermBatch, ShortTermProtocol

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -19,7 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from anticipate.choices import checked_choices
 from anticipate.datasets.batches.buckets import LengthBuckets
 from anticipate.diffusion.objective import Reduction, add_noise, one_hot, reconstruction_loss
-from anticipate.diffusion.sampling import initial_noise, sample
+from anticipate.diffusion.sampling import in_parts, initial_noise, sample
 from anticipate.diffusion.schedule import (
     Sampler,
     Spacing,
@@ -29,9 +28,10 @@ from anticipate.diffusion.schedule import (
 from anticipate.errors import ConfigError
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
-from anticipate.models.learning_rate import cosine
+from anticipate.models.learning_rate import OptimizerCallable, cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
+from anticipate.nn.cuda_graphs import Accelerate, GraphedDenoiser
 from anticipate.nn.denoiser import Denoiser, DenoiserOutput
 from anticipate.nn.mixant import MixANT, expert_usage, load_balancing_loss, router_entropy
 from anticipate.types import DenseBatch, DenseForecast
@@ -73,6 +73,8 @@ class DiffusionAnticipator(DenseAnticipator):
             at pure noise however few they are.
         num_samples: Futures per video.
         max_tokens: Tokens denoised at once; bounds the memory of sampling and changes no result.
+            Halved where memory does not suffice.
+        accelerate: `auto` launches the network by CUDA graphs where it runs on a GPU; `none` never.
     """
 
     alphas_cumprod: Tensor
@@ -106,6 +108,7 @@ class DiffusionAnticipator(DenseAnticipator):
         timestep_spacing: Spacing = "leading",
         num_samples: int = 25,
         max_tokens: int = 100_000,
+        accelerate: Accelerate = "auto",
     ) -> None:
         super().__init__(num_classes, sample_rate, obs_ratios, pred_ratios)
         self.save_hyperparameters(logger=False, ignore=["denoiser", "optimizer"])
@@ -124,6 +127,7 @@ class DiffusionAnticipator(DenseAnticipator):
         # Refuses wrong counts before training.
         make_scheduler(sampler, num_train_timesteps, num_inference_steps, timestep_spacing)
         self.denoiser = denoiser(num_classes, feature_dim)
+        self.graphed = GraphedDenoiser(self.denoiser, accelerate)
         self.optimizer, self.ema_decay, self.ema_window = optimizer, ema_decay, ema_window
         self.lr_schedule, self.warmup_steps = lr_schedule, warmup_steps
         self.register_buffer(
@@ -145,6 +149,13 @@ class DiffusionAnticipator(DenseAnticipator):
     def method(self) -> str:
         """Name of the network, which is what papers call the method."""
         return self.denoiser.method
+
+    def on_fit_start(self) -> None:
+        """Do without CUDA graphs of training steps where gradients are added up or exchanged."""
+        if self.device.type == "cuda" and self.trainer.world_size > 1:
+            self.graphed.refuse("several processes train", gradients=True)
+        if self.device.type == "cuda" and self.trainer.accumulate_grad_batches > 1:
+            self.graphed.refuse("gradients of several batches are added up", gradients=True)
 
     def on_train_batch_start(self, batch: DenseBatch, batch_idx: int) -> None:
         """Weigh the batch of `released` by its padded length over the mean of the epoch.
@@ -182,18 +193,19 @@ class DiffusionAnticipator(DenseAnticipator):
     def _denoise_noisy(
         self, batch: DenseBatch, x_0: Float[Tensor, "batch tokens classes"]
     ) -> DenoiserOutput:
-        generator = torch.Generator().manual_seed(
-            seed_of(self.seed, "train", self.global_step, self.global_rank)
-        )
-        t = torch.randint(self.num_train_timesteps, (len(x_0),), generator=generator).to(x_0.device)
-        noise = torch.randn(x_0.shape, generator=generator).to(x_0.device)
+        seed = seed_of(self.seed, "train", self.global_step, self.global_rank)
+        host = torch.Generator().manual_seed(seed)
+        # Drawn where it is needed, as a copy would wait for the device.
+        local = host if x_0.is_cpu else torch.Generator(x_0.device).manual_seed(seed)
+        t = torch.randint(self.num_train_timesteps, (len(x_0),), generator=local, device=x_0.device)
+        noise = torch.randn(x_0.shape, generator=local, device=x_0.device)
         x_t = add_noise(x_0, noise, t, self.alphas_cumprod)
         condition = self.denoiser.encode(batch.features, batch.observed)
         self_cond = None
-        if torch.rand((), generator=generator) < self.self_conditioning_prob:
+        if torch.rand((), generator=host) < self.self_conditioning_prob:
             with torch.no_grad():
-                self_cond = self.denoiser(x_t, t, condition, batch.observed, batch.valid).x_0
-        output = self.denoiser(x_t, t, condition, batch.observed, batch.valid, self_cond)
+                self_cond = self.graphed(x_t, t, condition, batch.observed, batch.valid).x_0
+        output = self.graphed(x_t, t, condition, batch.observed, batch.valid, self_cond)
         if output.x_0.shape != x_t.shape:
             raise ConfigError(
                 f"{type(self.denoiser).__name__}.forward returned an x_0 of shape "
@@ -229,16 +241,16 @@ class DiffusionAnticipator(DenseAnticipator):
         ]
         noise = initial_noise(seeds, num_tokens, self.num_samples, self.num_classes)
         condition = self.denoiser.encode(batch.features, batch.observed)
-        videos = torch.arange(len(seeds)).repeat(self.num_samples)
-        rows_at_once = max(1, self.max_tokens // noise.shape[2])
-        tokens = torch.cat(
-            [
-                self._sample_rows(batch, condition, chunk, part.to(self.device))
-                for chunk, part in zip(
-                    videos.split(rows_at_once), noise.flatten(0, 1).split(rows_at_once), strict=True
-                )
-            ]
-        )
+        videos = torch.arange(len(seeds), device=self.device).repeat(self.num_samples)
+        rows = noise.flatten(0, 1)
+        at_once = max(1, self.max_tokens // noise.shape[2])
+
+        def sample_rows(part: slice) -> Tensor:
+            return self._sample_rows(batch, condition, videos[part], rows[part].to(self.device))
+
+        tokens, fitting = in_parts(sample_rows, len(rows), at_once)
+        if fitting < at_once:
+            self.max_tokens = fitting * noise.shape[2]
         preds = tokens.unflatten(0, (self.num_samples, len(seeds)))
         return DenseForecast(preds.repeat_interleave(self.sample_rate, dim=2))
 
@@ -249,11 +261,10 @@ class DiffusionAnticipator(DenseAnticipator):
         videos: Int[Tensor, " rows"],
         x_T: Float[Tensor, "rows tokens classes"],
     ) -> Int[Tensor, "rows tokens"]:
-        videos = videos.to(x_T.device)
         condition, observed, valid = condition[videos], batch.observed[videos], batch.valid[videos]
 
         def denoise(x_t: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
-            return self.denoiser(x_t, t, condition, observed, valid, previous).x_0
+            return self.graphed(x_t, t, condition, observed, valid, previous).x_0
 
         scheduler = make_scheduler(
             self.sampler,

@@ -1,6 +1,7 @@
 """Learning rates that follow the steps or epochs of a training from its first to its last."""
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import lightning.pytorch as pl
@@ -16,6 +17,9 @@ UNKNOWN_LENGTH = (
     "the learning rate falls to 0 over the training, but its length is not known: set "
     "--trainer.max_epochs"
 )
+
+OptimizerCallable = Callable[[Iterable], Optimizer]
+"""Makes an optimizer of parameters. Lightning has it too, where jsonargparse is installed."""
 
 
 def training_steps(trainer: pl.Trainer) -> int | float:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from anticipate.models.future_segments import (
     segment_labels,
     segment_targets,
 )
-from anticipate.models.learning_rate import WarmUp, epoch_cosine
+from anticipate.models.learning_rate import OptimizerCallable, WarmUp, epoch_cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.nn.futr import FUTR, FUTROutput

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.optim import Optimizer
 
 from anticipate.datasets.batches.clips import BEFORE_VIDEO, StepGrid
 from anticipate.errors import ConfigError
 from anticipate.models.anticipation_loss import repeated_target_loss
+from anticipate.models.learning_rate import OptimizerCallable
 from anticipate.models.sequence_anticipator import SequenceAnticipator
 from anticipate.nn.rulstm import RULSTM, RULSTMFusion
 from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from anticipate.choices import checked_choices
 from anticipate.models.anticipation_loss import Reduction, anticipation_loss, class_weights
-from anticipate.models.learning_rate import cosine
+from anticipate.models.learning_rate import OptimizerCallable, cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator

@@ -254,9 +254,15 @@ class AnticipateCLI(LightningCLI):
         Raises:
             RunExistsError: The run folder already holds a run that is not to be resumed, or
                 another process trains in it.
+            ConfigError: The memory of the GPU does not suffice.
         """
         try:
             self._fit()
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                "not enough GPU memory to train: lower data.init_args.batch_size, or set "
+                "trainer.precision to bf16-mixed"
+            ) from error
         finally:
             self.lock.release()
 

@@ -2,11 +2,12 @@
 
 import math
 
+import diffusers
 import pytest
 import torch
 
 from anticipate.diffusion.objective import add_noise, one_hot, reconstruction_loss
-from anticipate.diffusion.sampling import initial_noise, sample
+from anticipate.diffusion.sampling import in_parts, initial_noise, sample
 from anticipate.diffusion.schedule import cosine_alphas_cumprod, make_scheduler
 from anticipate.errors import ConfigError
 
@@ -144,3 +145,56 @@ def test_impossible_step_counts_are_refused(steps):
         ConfigError, match="num_inference_steps must lie between 1 and num_train_timesteps"
     ):
         make_scheduler("ddim", 1000, steps)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_ddim_has_the_numbers_of_diffusers(steps, spacing):
+    theirs = diffusers.DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        timestep_spacing=spacing,
+        steps_offset=0,
+        set_alpha_to_one=True,
+        clip_sample=False,
+    )
+    theirs.set_timesteps(steps)
+    ours = make_scheduler("ddim", 1000, steps, spacing)
+    assert torch.equal(cosine_alphas_cumprod(1000), theirs.alphas_cumprod)
+    assert torch.equal(ours.timesteps, theirs.timesteps)
+    assert ours.init_noise_sigma == theirs.init_noise_sigma
+    x_t, x_0 = torch.randn(2, 2, 3, 4)
+    for t in ours.timesteps:
+        expected = theirs.step(x_0, t, x_t).prev_sample
+        assert torch.equal(ours.step(x_0, t, x_t).prev_sample, expected)
+        x_t = expected
+
+
+def short_of_memory(limit):
+    """Work on rows that has room for `limit` of them, and the sizes of the parts it was given."""
+    sizes = []
+
+    def work(part):
+        sizes.append(part.stop - part.start)
+        if sizes[-1] > limit:
+            raise torch.OutOfMemoryError
+        return torch.arange(part.start, part.stop)
+
+    return work, sizes
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(99, [7, 3]), (3, [7, 3, 3, 3, 1]), (1, None)])
+def test_parts_are_halved_where_memory_does_not_suffice(limit, expected, capsys):
+    work, sizes = short_of_memory(limit)
+    rows, at_once = in_parts(work, 10, 7)
+    assert rows.tolist() == list(range(10))
+    assert expected is None or sizes == expected
+    assert at_once == {99: 7, 3: 3, 1: 1}[limit]
+    assert capsys.readouterr().err.count("not enough GPU memory") == {99: 0, 3: 1, 1: 2}[limit]
+
+
+def test_memory_for_not_even_one_future_is_an_error_in_one_line():
+    work, _ = short_of_memory(0)
+    with pytest.raises(ConfigError, match="not enough GPU memory to sample one future: use fewer"):
+        in_parts(work, 4, 4)

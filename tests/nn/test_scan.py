@@ -177,11 +177,60 @@ def test_auto_says_once_what_it_chose(dtype, caplog):
     assert ("'cpu'" if dtype == torch.float32 else "'reference'") in record.getMessage()
 
 
-def test_auto_without_numba(monkeypatch):
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    backends._best.cache_clear()
-    assert backends._best("cpu", torch.float32) == "reference"
-    backends._best.cache_clear()
+@pytest.fixture
+def fresh_choice():
+    """No backend has been chosen or given up before."""
+    for cached in (backends._best, backends._tell_fallback):
+        cached.cache_clear()
+    yield
+    backends._failed.clear()
+    for cached in (backends._best, backends._tell_fallback):
+        cached.cache_clear()
+
+
+def test_auto_without_numba(monkeypatch, fresh_choice, capsys):
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "numba" else name)
+    for _ in range(2):
+        assert backends._best(torch.device("cpu"), torch.float32) == "reference"
+    told = capsys.readouterr().err
+    assert told.count("in plain PyTorch on cpu") == 1
+    assert "'cpu': 'numba' is missing" in told
+
+
+def test_auto_on_a_device_that_no_kernel_knows(fresh_choice, capsys):
+    for _ in range(2):
+        assert backends._best(torch.device("mps"), torch.float32) == "reference"
+    assert capsys.readouterr().err.count("there is none for this device") == 1
+
+
+@pytest.mark.parametrize(("found", "expected"), [((9, 0), "triton"), ((6, 1), "reference")])
+def test_auto_on_a_gpu(monkeypatch, fresh_choice, capsys, found, expected):
+    there = ("triton", "torch")
+    monkeypatch.setattr(backends, "find_spec", lambda name: name if name in there else None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: found)
+    assert backends._best(torch.device("cuda"), torch.float32) == expected
+    told = capsys.readouterr().err
+    assert ("it needs compute capability 7.0, this GPU has 6.1" in told) == (found == (6, 1))
+
+
+def test_a_backend_that_fails_gives_way_to_the_next_and_is_not_tried_again(
+    monkeypatch, fresh_choice, capsys
+):
+    attempts = []
+
+    def fail(inputs):
+        attempts.append(inputs)
+        raise backends.UnusableError("RuntimeError: no C compiler")
+
+    inputs = [x.float() for x in make_inputs(1, 2, 3, 2)]
+    monkeypatch.setattr(backends.load("cpu", *inputs[:2]), "forward", fail)
+    expected = selective_scan(*inputs, backend="reference")
+    for name in ("auto", "cpu|auto", "auto"):
+        assert torch.equal(selective_scan(*inputs, backend=name), expected)
+    assert len(attempts) == 1
+    assert "'cpu' cannot be used here (RuntimeError: no C compiler)" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"'cpu' does not work here .*: use backend 'auto'"):
+        selective_scan(*inputs, backend="cpu")
 
 
 WRONG_SHAPES = {

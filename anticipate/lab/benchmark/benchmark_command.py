@@ -55,7 +55,13 @@ def main(argv: list[str]) -> None:
 
         run(options)
         return
-    groups = benchmark(options.name)(options.quick, options.repeats)
+    if options.device == "cuda":
+        from anticipate.lab.benchmark import gpu_speed  # here: it imports all networks
+
+        groups: Sequence[Group] = gpu_speed.run(options.name, options.quick, options.repeats)
+        machine |= gpu_speed.describe()
+    else:
+        groups = benchmark(options.name)(options.quick, options.repeats)
     if options.json:
         print_json(
             {
@@ -140,6 +146,12 @@ def _add_timing(add: Callable[..., object]) -> None:
         default=5,
         metavar="N",
         help="rounds of measuring (default: 5)",
+    )
+    add(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: scan, block, sample, train and aga on a GPU (default: cpu)",
     )
 
 

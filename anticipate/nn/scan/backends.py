@@ -1,8 +1,9 @@
 """Which implementation runs a scan: the one named, or the best one for the device.
 
 A backend is a module of this package with `forward`, `backward` and `BACKEND`: the device types
-that it runs on, the package that it needs, what pip installs for it, and its rank among those of a
-device (1 is tried first). It is found by that, and imported when it is first used.
+that it runs on, the package that it needs, what pip installs for it, its rank among those of a
+device (1 is tried first: the fastest), and the oldest GPU that it knows. It is found by that, and
+imported when it is first used.
 """
 
 import logging
@@ -11,6 +12,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
@@ -51,6 +53,16 @@ class Description(NamedTuple):
     package: str
     install: str
     rank: int
+    capability: tuple[int, int] = (0, 0)
+    """Compute capability that a CUDA device must have."""
+
+
+class UnusableError(Exception):
+    """A backend that cannot be used on this machine, as shows when it is used."""
+
+
+_failed: dict[str, str] = {}
+"""Backends that turned out not to work here, and why."""
 
 
 @cache
@@ -113,13 +125,12 @@ def load(backend: str, u: Tensor, A: Tensor) -> Backend:
     """
     first, *others = backend.split(ELSE)
     if others:
-        missing = not _is_installed(first) and f"'{known_backends()[first].package}' is missing"
-        reason = missing or _problem(first, u, A)
+        reason = _lack(first, u.device) or _problem(first, u, A)
         if reason:
             _tell_fallback(first, reason)
             return load(ELSE.join(others), u, A)
     if first == AUTO:
-        first = REFERENCE if A.ndim == 4 else _best(u.device.type, u.dtype)
+        first = REFERENCE if A.ndim == 4 else _best(u.device, u.dtype)
     try:
         return cast(Backend, import_module(f"anticipate.nn.scan.{first}"))
     except ImportError as error:
@@ -127,6 +138,27 @@ def load(backend: str, u: Tensor, A: Tensor) -> Backend:
             f"scan backend '{first}' is not available ({error}): "
             f"install it with: pip install {known_backends()[first].install}"
         ) from error
+
+
+def give_up(backend: str, failed: Backend, error: Exception) -> None:
+    """Use a backend no more that failed where it was first used.
+
+    Args:
+        backend: "auto", the name of a backend, or several with `|` in between.
+        failed: The module that `load` chose for it.
+        error: What it raised.
+
+    Raises:
+        ConfigError: No other one is wanted.
+    """
+    name, reason = cast(ModuleType, failed).__name__.rpartition(".")[2], str(error)
+    if backend == name:
+        raise ConfigError(
+            f"scan backend '{name}' does not work here ({reason}): use backend 'auto'"
+        ) from error
+    _failed[name] = reason
+    _best.cache_clear()
+    _tell_fallback(name, reason)
 
 
 def _check_name(name: str) -> None:
@@ -147,8 +179,20 @@ def _problem(name: str, u: Tensor, A: Tensor) -> str | None:
     return "A that changes with the token" if A.ndim == 4 else None
 
 
-def _is_installed(name: str) -> bool:
-    return find_spec(known_backends()[name].package) is not None
+def _lack(name: str, device: torch.device) -> str | None:
+    """Say what a backend lacks on a machine; None where it is complete."""
+    if name == AUTO:
+        return None
+    one = known_backends()[name]
+    if find_spec(one.package) is None:
+        return f"'{one.package}' is missing"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < one.capability:
+        least, found = (
+            "{}.{}".format(*pair)
+            for pair in (one.capability, torch.cuda.get_device_capability(device))
+        )
+        return f"it needs compute capability {least}, this GPU has {found}"
+    return _failed.get(name)
 
 
 @cache
@@ -158,13 +202,17 @@ def _tell_fallback(name: str, reason: str) -> None:
 
 
 @cache
-def _best(device: str, dtype: torch.dtype) -> str:
+def _best(device: torch.device, dtype: torch.dtype) -> str:
     """Choose by device and dtype; cached, so that each choice is reported once."""
-    able = [
-        name
-        for name, one in known_backends().items()
-        if device in one.devices and dtype != torch.float64 and _is_installed(name)
-    ]
+    fitting = [name for name, one in known_backends().items() if device.type in one.devices]
+    lacks = {name: _lack(name, device) for name in fitting if dtype != torch.float64}
+    able = [name for name, lack in lacks.items() if lack is None]
     found = able[0] if able else REFERENCE
     logger.info("selective scan of %s tensors on %s runs on the '%s' backend", dtype, device, found)
+    if found == REFERENCE and dtype != torch.float64:
+        reasons = "; ".join(f"'{name}': {lack}" for name, lack in lacks.items() if lack)
+        notice(
+            f"the selective scan runs in plain PyTorch on {device.type}, many times slower than by "
+            f"a kernel ({reasons or 'there is none for this device'})"
+        )
     return found

@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 from anticipate.errors import ConfigError
 
 CHUNK = 32
-"""Tokens between two states that forward keeps for backward."""
+"""Tokens between two states that forward keeps for backward; a backend may have its own CHUNK."""
 
 
 class ScanInputs(NamedTuple):
@@ -107,10 +107,10 @@ def check(inputs: ScanInputs) -> None:
             )
 
 
-def empty_starts(inputs: ScanInputs) -> Tensor:
+def empty_starts(inputs: ScanInputs, chunk: int = CHUNK) -> Tensor:
     """Return an uninitialised (chunks, batch, d_state, d_inner) tensor for the kept states."""
     (batch, d_inner, length), d_state = inputs.u.shape, inputs.B.shape[1]
-    chunks = (length + CHUNK - 1) // CHUNK
+    chunks = (length + chunk - 1) // chunk
     dtype = torch.promote_types(inputs.u.dtype, torch.float32)
     return inputs.u.new_empty(chunks, batch, d_state, d_inner, dtype=dtype)
 

@@ -1,12 +1,12 @@
 """The selective scan by the CUDA kernel of the package mamba_ssm.
 
-The kernel knows one A for all samples, but groups of channels with their own B and C. Folding the
-batch into the channels, one group per sample, therefore gives every sample its own A in one launch.
-It also knows one direction only, so the reverse one flips copies.
+The kernel knows one A for all samples, but groups of channels with their own B and C. Where every
+sample has its own A, folding the batch into the channels, one group per sample, runs all of them in
+one launch. It also knows one direction only, so the reverse one flips copies.
 """
 
 import torch
-from einops import rearrange, reduce, repeat
+from einops import rearrange
 from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 from torch import Tensor
 
@@ -57,39 +57,37 @@ def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor 
 
 
 def _folded(inputs: ScanInputs) -> list[Tensor | None]:
-    """Return the tensors of one sample that has all channels of the batch."""
+    """Return what the kernel reads; with A per sample, one sample that has all channels."""
     x = inputs.as_float()
-    batch = x.u.shape[0]
-    A = x.A.expand(batch, *x.A.shape[-2:])
+    batch = 1 if x.A.ndim == 2 else len(x.u)
+    B, C = (
+        rearrange(_turn(s, x), "(s g) n l -> s g n l", g=batch).contiguous() for s in (x.B, x.C)
+    )
     return [
         _fold_sequence(x.u, x),
         _fold_sequence(x.delta, x),
-        rearrange(A, "b d n -> (b d) n").contiguous(),
-        _turn(x.B, x)[None].contiguous(),
-        _turn(x.C, x)[None].contiguous(),
-        None if x.D is None else repeat(x.D, "d -> (b d)", b=batch),
+        x.A.reshape(-1, x.A.shape[-1]).contiguous(),
+        B,
+        C,
+        None if x.D is None else x.D.repeat(batch),
         None if x.z is None else _fold_sequence(x.z, x),
-        None if x.delta_bias is None else repeat(x.delta_bias, "d -> (b d)", b=batch),
+        None if x.delta_bias is None else x.delta_bias.repeat(batch),
     ]
 
 
 def _unfolded(grads: list[Tensor | None], inputs: ScanInputs) -> list[Tensor | None]:
     """Return the gradients of `inputs` from those of `_folded(inputs)`."""
     u, delta, A, B, C, D, z, delta_bias = grads
-    batch = inputs.u.shape[0]
-    if A is not None and inputs.A.ndim == 2:
-        A = reduce(A, "(b d) n -> d n", "sum", b=batch)
-    elif A is not None:
-        A = rearrange(A, "(b d) n -> b d n", b=batch)
+    d_inner = inputs.u.shape[1]
     return [
         None if u is None else _unfold_sequence(u, inputs),
         None if delta is None else _unfold_sequence(delta, inputs),
-        A,
-        None if B is None else _turn(B[0], inputs).contiguous(),
-        None if C is None else _turn(C[0], inputs).contiguous(),
-        None if D is None else reduce(D, "(b d) -> d", "sum", b=batch),
+        None if A is None else A.reshape(inputs.A.shape),
+        None if B is None else _turn(B.flatten(0, 1), inputs).contiguous(),
+        None if C is None else _turn(C.flatten(0, 1), inputs).contiguous(),
+        None if D is None else D.unflatten(0, (-1, d_inner)).sum(0),
         None if z is None else _unfold_sequence(z, inputs),
-        None if delta_bias is None else reduce(delta_bias, "(b d) -> d", "sum", b=batch),
+        None if delta_bias is None else delta_bias.unflatten(0, (-1, d_inner)).sum(0),
     ]
 
 
@@ -99,9 +97,10 @@ def _turn(x: Tensor, inputs: ScanInputs) -> Tensor:
 
 
 def _fold_sequence(x: Tensor, inputs: ScanInputs) -> Tensor:
-    return rearrange(_turn(x, inputs), "b d l -> 1 (b d) l").contiguous()
+    x = _turn(x, inputs).contiguous()
+    return x if inputs.A.ndim == 2 else x.flatten(0, 1)[None]
 
 
 def _unfold_sequence(x: Tensor, inputs: ScanInputs) -> Tensor:
     """Return (batch, d_inner, length) with contiguous channels."""
-    return rearrange(_turn(x, inputs), "1 (b d) l -> b l d", b=inputs.u.shape[0]).contiguous().mT
+    return _turn(x.reshape(inputs.u.shape), inputs).mT.contiguous().mT

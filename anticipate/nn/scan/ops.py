@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anticipate.nn.scan.backends import load
-from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
+from anticipate.nn.scan.backends import UnusableError, give_up, load
+from anticipate.nn.scan.inputs import CHUNK, ScanInputs, empty_sequence, empty_starts
 
 NUM_TENSORS = 8
 
@@ -31,6 +31,11 @@ def scan(
 ) -> tuple[Tensor, Tensor]:
     """Return y and the states that backward starts from."""
     inputs = ScanInputs(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
+    module = load(backend, u, A)
+    try:
+        return module.forward(inputs)
+    except UnusableError as error:
+        give_up(backend, module, error)
     return load(backend, u, A).forward(inputs)
 
 
@@ -59,7 +64,8 @@ def scan_backward(
 @scan.register_fake
 def _scan_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
     inputs = ScanInputs(*arguments[:-1])
-    return empty_sequence(inputs.u), empty_starts(inputs)
+    chunk = getattr(load(arguments[-1], inputs.u, inputs.A), "CHUNK", CHUNK)
+    return empty_sequence(inputs.u), empty_starts(inputs, chunk)
 
 
 @scan_backward.register_fake
