@@ -71,6 +71,29 @@ class ShortTermBatch(NamedTuple):
     data do not say."""
 
 
+class TickBatch(NamedTuple):
+    """Windows of TeSTra: long tokens, work tokens, and labels of all that it has to tell."""
+
+    features: Float[Tensor, "batch steps feature"]
+    """Of the long tokens, then of the work tokens; oldest first."""
+    padding: Bool[Tensor, "batch long"]
+    """True where a long token lies before the video and has no content."""
+    labels: Int[Tensor, "batch tokens sources labels"]
+    """Actions that the tick of each work and anticipation token shows, of its own video and of one
+    that is mixed in; -1 after them. No token in scored windows."""
+    weights: Float[Tensor, "batch tokens sources"]
+    """Weights of the two; 1 and 0 where nothing is mixed in."""
+    tokens: Int[Tensor, " batch"]
+    """Token whose scores count; -1 for none: the scores are zeros."""
+    targets: Int[Tensor, " batch"]
+    """The action that follows; PAD_LABEL where the release withholds it."""
+    frames: Int[Tensor, "batch 1"]
+    """Frame number of the newest token, counted from 1 at the annotation rate."""
+    segment_ids: tuple[str, ...]
+    """Row of the annotation that each window anticipates."""
+    video_ids: tuple[str, ...]
+
+
 class ShortTermForecast(NamedTuple):
     """What every short-term model's `forecast(batch)` returns; metrics and files read only this."""
 
