@@ -9,6 +9,7 @@ observation. Masks are True on valid positions.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -99,6 +100,16 @@ class ShortTermForecast(NamedTuple):
 
     logits: Float[Tensor, "batch steps actions"]
     """Scores of the action one step after each step; those of the last step are evaluated."""
+    verbs: Float[Tensor, "batch steps verbs"] | None = None
+    """Scores of the verb, where the model has its own; else the sums over actions count."""
+    nouns: Float[Tensor, "batch steps nouns"] | None = None
+    """The same of the noun; both or neither."""
+
+    @property
+    def evaluated(self) -> Float[Tensor, "batch scores"]:
+        """Scores of the last step: of all actions, then of verbs and nouns where there are any."""
+        own = (scores for scores in self if scores is not None)
+        return torch.cat([scores[:, -1] for scores in own], dim=1)
 
 
 class Taxonomy(NamedTuple):

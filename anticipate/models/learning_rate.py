@@ -46,9 +46,7 @@ def cosine(optimizer: Optimizer, trainer: pl.Trainer, warmup_steps: int) -> LRSc
     Raises:
         ConfigError: The length of the training is not known, or the rise is negative.
     """
-    total = training_steps(trainer)
-    if not math.isfinite(total) or total < 1:
-        raise ConfigError(UNKNOWN_LENGTH)
+    total = _known_steps(trainer)
     if warmup_steps < 0:
         raise ConfigError(f"warmup_steps is {warmup_steps}: expected 0 or more")
 
@@ -103,3 +101,38 @@ def epoch_cosine(
         return epoch_factor(epoch, epochs, warmup_epochs, warmup)
 
     return {"scheduler": LambdaLR(optimizer, factor), "interval": "epoch"}
+
+
+def cosine_times_rise(
+    optimizer: Optimizer, trainer: pl.Trainer, warmup_epochs: int, start: float
+) -> LRSchedulerConfigType:
+    """Return half a cosine over all steps, times a linear rise over some epochs (TeSTra).
+
+    Args:
+        optimizer: Its learning rates are the largest ones.
+        trainer: Knows how many steps the training has.
+        warmup_epochs: Epochs of the rise; 0 for none.
+        start: Factor of the rise at the first step.
+
+    Raises:
+        ConfigError: The length of the training is not known, or the rise is out of range.
+    """
+    total = _known_steps(trainer)
+    if warmup_epochs < 0 or not 0 <= start <= 1:
+        raise ConfigError(
+            f"warmup_epochs is {warmup_epochs}, warmup_start {start}: expected 0 or more, 0 to 1"
+        )
+    rise = total * warmup_epochs / trainer.max_epochs if trainer.max_epochs else 0
+
+    def factor(step: int) -> float:
+        risen = min(1.0, step / rise) if rise else 1.0
+        return (start + (1 - start) * risen) * 0.5 * (1 + math.cos(math.pi * min(1, step / total)))
+
+    return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+
+
+def _known_steps(trainer: pl.Trainer) -> int | float:
+    total = training_steps(trainer)
+    if not math.isfinite(total) or total < 1:
+        raise ConfigError(UNKNOWN_LENGTH)
+    return total

@@ -31,6 +31,8 @@ class ShortTermAnticipator(pl.LightningModule):
 
     scores: dict[str, dict[str, Any]]
     """Scores of the last epoch of each stage, for whoever comes after it; the same everywhere."""
+    scores_verbs_and_nouns = False
+    """Whether forecasts have scores of verbs and nouns."""
 
     def __init__(self, protocol: ShortTermProtocol) -> None:
         super().__init__()
@@ -45,8 +47,12 @@ class ShortTermAnticipator(pl.LightningModule):
         return type(self).__name__
 
     @abstractmethod
-    def forecast(self, batch: ShortTermBatch) -> ShortTermForecast:
-        """Score the actions that each step of the clips anticipates."""
+    def forecast(self, batch: Any) -> ShortTermForecast:
+        """Score the actions that each step of the clips anticipates, or one step alone.
+
+        Args:
+            batch: A `ShortTermBatch`, or a `TickBatch` where the data have windows.
+        """
 
     def validation_step(self, batch: ShortTermBatch) -> dict[str, ShortTermForecast]:
         """Score the forecasts of held-out training videos."""
@@ -83,13 +89,15 @@ class ShortTermAnticipator(pl.LightningModule):
             ConfigError: They are no `ShortTermForecast`, or of another shape.
         """
         found = self.forecast(batch)
-        shape = (*batch.features.shape[:2], len(self.metric("test").protocol.taxonomy.verbs))
-        if getattr(getattr(found, "logits", None), "shape", None) != shape:
-            refuse_forecast(self, found, f"ShortTermForecast, scores {shape}")
+        rows, steps = batch.features.shape[:2]
+        actions = len(self.metric("test").protocol.taxonomy.verbs)
+        shape = tuple(getattr(getattr(found, "logits", None), "shape", ()))
+        if shape not in ((rows, steps, actions), (rows, 1, actions)):
+            refuse_forecast(self, found, f"ShortTermForecast, scores {(rows, steps, actions)}")
 
     def _score(self, batch: ShortTermBatch, stage: str) -> ShortTermForecast:
         forecast = self.forecast(batch)
-        self.metric(stage).update(forecast.logits[:, -1], batch.targets, batch.segment_ids)
+        self.metric(stage).update(forecast.evaluated, batch.targets, batch.segment_ids)
         return forecast
 
     def _log_scores(self, stage: str) -> None:

@@ -46,6 +46,13 @@ Observed = Bool[Tensor, "batch tokens"]
 """False on the anticipation tokens, which hold no observation."""
 Gammas = list[Tensor]
 
+METHODS = {
+    "attention": "TeSTra (short)",
+    "mamba": "TeSTra (Mamba)",
+    "mixmamba": "TeSTra (MixMamba)",
+}
+"""What tables call the variants without long memory."""
+
 OUTPUTS = ("action", "verb", "noun")
 D_STATE, D_CONV, RMS_EPSILON = 16, 4, 1e-5
 """Of Mamba."""
@@ -344,6 +351,7 @@ class TeSTra(nn.Module):
             "dropout": dropout,
         }
         self.long_steps = long_steps
+        self.method = "TeSTra" if long_steps else METHODS[block]
         self.head = Linear(feature_dim, d_model)
         self.anticipation = nn.Embedding(num_anticipation, d_model)
         self.dropout = nn.Dropout(dropout)

@@ -324,8 +324,9 @@ def _results(
     pairs = [f"{verb},{noun}" for verb, noun in zip(verbs, nouns, strict=True)]
     classes = {"verb": list(map(str, range(num_verbs))), "noun": list(map(str, range(num_nouns)))}
     tasks = Tasks(store.taxonomy, "zero")
-    for positions, logits in predictions.aligned(segment_ids, missing):
-        marginals = {task: significant(p).tolist() for task, p in tasks.marginals(logits).items()}
+    for positions, found in predictions.aligned(segment_ids, missing):
+        marginals = {task: significant(p).tolist() for task, p in tasks.marginals(found).items()}
+        logits = tasks.actions(found)
         best = np.argsort(logits, axis=1, kind="stable")[:, : -NUM_ACTIONS - 1 : -1]
         scores = significant(np.take_along_axis(logits, best, axis=1)).tolist()
         for row, position in enumerate(positions.tolist()):

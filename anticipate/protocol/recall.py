@@ -133,6 +133,9 @@ class TaskRanks(NamedTuple):
 class Tasks:
     """The three tasks of a data set; the score of a verb or noun is the probability of its actions.
 
+    A row of scores may also hold, after the actions, scores of all verbs and then of all nouns: a
+    model with own outputs for them. These then count.
+
     Args:
         taxonomy: Verb and noun of each action.
         phantom: What verbs and nouns without any action score.
@@ -151,27 +154,41 @@ class Tasks:
             "action": len(taxonomy.verbs),
         }
 
+    def actions(
+        self, scores: Float64[np.ndarray, "rows scores"]
+    ) -> Float64[np.ndarray, "rows actions"]:
+        """Return the scores of the actions alone."""
+        return scores[:, : self.num_classes["action"]]
+
+    def widths(self) -> tuple[int, int]:
+        """Return how many scores a row may have: of actions alone, and of all three tasks."""
+        return self.num_classes["action"], sum(self.num_classes.values())
+
     def marginals(
-        self, logits: Float64[np.ndarray, "rows actions"]
+        self, scores: Float64[np.ndarray, "rows scores"]
     ) -> dict[str, Float64[np.ndarray, "rows _"]]:
         """Return the probabilities of all verbs and of all nouns."""
-        probs = softmax(logits)
+        actions, own = np.split(scores, self.widths()[:1], axis=1)
+        if own.shape[1]:
+            verbs, nouns = np.split(own, [self.num_classes["verb"]], axis=1)
+            return {"verb": softmax(verbs), "noun": softmax(nouns)}
+        probs = softmax(actions)
         return {
             task: marginalize(probs, grouping, self.phantom)
             for task, grouping in self._groupings.items()
         }
 
     def ranks(
-        self, logits: Float64[np.ndarray, "rows actions"], actions: Integer[np.ndarray, " rows"]
+        self, scores: Float64[np.ndarray, "rows scores"], actions: Integer[np.ndarray, " rows"]
     ) -> dict[str, TaskRanks]:
         """Rank the true verb, noun and action of each row.
 
         Args:
-            logits: Score of each action, of any scale.
+            scores: Score of each action, of any scale; where a model has them, of verbs and nouns.
             actions: True action of each row.
         """
         ranks = {}
-        for task, scores in self.marginals(logits).items():
+        for task, own in self.marginals(scores).items():
             targets = self._classes[task][actions]
-            ranks[task] = TaskRanks(targets, target_ranks(scores, targets))
-        return ranks | {"action": TaskRanks(actions, target_ranks(logits, actions))}
+            ranks[task] = TaskRanks(targets, target_ranks(own, targets))
+        return ranks | {"action": TaskRanks(actions, target_ranks(self.actions(scores), actions))}

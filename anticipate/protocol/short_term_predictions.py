@@ -1,8 +1,9 @@
 """The predictions file of short-term anticipation.
 
 Data set `id`: text, the segment id of each row. Data set `action`: floats of shape (rows, actions),
-the score of every action, of any scale. Root attributes, all optional: `dataset`, `split`,
-`synthetic`, `run`.
+the score of every action, of any scale. `verb` and `noun`, optional, both or neither: the same of
+verbs and nouns, by a model that has outputs of its own for them. Root attributes, all optional:
+`dataset`, `split`, `synthetic`, `run`.
 """
 
 from collections import Counter
@@ -20,6 +21,9 @@ from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import DataError
 from anticipate.protocol.predictions_file import PredictionsReader, PredictionsWriter, one_line
 
+OWN = ("verb", "noun")
+"""Data sets that a file has where the model scores verbs and nouns by themselves."""
+
 BLOCK = 1024
 """Rows in memory at a time."""
 
@@ -33,36 +37,45 @@ class ShortTermPredictionsWriter(PredictionsWriter):
     Args:
         path: The file to make; one of that name is replaced.
         num_actions: Actions of the data set.
+        own: Verbs and nouns of the data set, where the model scores them by themselves.
         attributes: Root attributes (`dataset`, `split`, `synthetic`, `run`).
     """
 
-    def __init__(self, path: str | Path, num_actions: int, **attributes: Any) -> None:
+    def __init__(
+        self, path: str | Path, num_actions: int, own: Sequence[int] = (), **attributes: Any
+    ) -> None:
         super().__init__(path, **attributes)
-        self.num_actions = num_actions
+        self.sizes = dict(zip(("action", *OWN), (num_actions, *own), strict=False))
 
     def __enter__(self) -> "ShortTermPredictionsWriter":
         super().__enter__()
         with self._writing():
             self._ids = self._file.create_dataset("id", (0,), h5py.string_dtype(), maxshape=(None,))
-            size = self.num_actions
-            self._scores = self._file.create_dataset(
-                "action", (0, size), "f4", maxshape=(None, size), chunks=(64, size)
-            )
+            self._scores = [
+                self._file.create_dataset(
+                    name, (0, size), "f4", maxshape=(None, size), chunks=(64, size)
+                )
+                for name, size in self.sizes.items()
+            ]
         return self
 
-    def add(self, segment_ids: Sequence[str], logits: Float[np.ndarray, "rows actions"]) -> None:
+    def add(self, segment_ids: Sequence[str], logits: Float[np.ndarray, "rows scores"]) -> None:
         """Append rows.
 
         Args:
             segment_ids: Ids of the rows in the data file.
-            logits: Score of each action.
+            logits: Score of each action; then, where they have their own, of verbs and of nouns.
 
         Raises:
             DataError: The file cannot be written.
         """
         with self._writing():
             first = len(self._ids)
-            for data, rows in ((self._ids, list(segment_ids)), (self._scores, logits)):
+            parts = np.split(logits, np.cumsum([*self.sizes.values()])[:-1], axis=1)
+            for data, rows in (
+                (self._ids, list(segment_ids)),
+                *zip(self._scores, parts, strict=True),
+            ):
                 data.resize(first + len(segment_ids), axis=0)
                 data[first:] = rows
             self._file.flush()  # else a full disk shows only when the file is closed
@@ -81,9 +94,11 @@ class ShortTermPredictionsReader(PredictionsReader):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self._scores = self._array("action", 2, "f", "floats of shape (rows, actions)")
+        self._own = self._own_scores()
         ids = self._array("id", 1, "OS", "one text per row")
-        if len(ids) != len(self._scores):
-            raise self._unfit(f"'id' has {len(ids)} rows, 'action' {len(self._scores)}")
+        for name, scores in {"action": self._scores, **self._own}.items():
+            if len(ids) != len(scores):
+                raise self._unfit(f"'id' has {len(ids)} rows, '{name}' {len(scores)}")
         self.segment_ids = self._text(ids)
         twice = [name for name, count in Counter(self.segment_ids).items() if count > 1]
         if twice:
@@ -94,8 +109,13 @@ class ShortTermPredictionsReader(PredictionsReader):
         """Number of actions."""
         return int(self._scores.shape[1])
 
-    def blocks(self) -> Iterator[tuple[tuple[str, ...], Float64[np.ndarray, "rows actions"]]]:
-        """Return all rows, some at a time: their segment ids and scores.
+    @property
+    def own_sizes(self) -> tuple[int, ...]:
+        """Verbs and nouns that have own scores; empty where none have."""
+        return tuple(scores.shape[1] for scores in self._own.values())
+
+    def blocks(self) -> Iterator[tuple[tuple[str, ...], Float64[np.ndarray, "rows scores"]]]:
+        """Return all rows, some at a time: their segment ids and scores, as `add` takes them.
 
         Raises:
             DataError: A score is not finite, or the bytes cannot be read.
@@ -103,7 +123,11 @@ class ShortTermPredictionsReader(PredictionsReader):
         for first in range(0, len(self.segment_ids), BLOCK):
             ids = self.segment_ids[first : first + BLOCK]
             try:
-                scores = self._scores[first : first + BLOCK].astype(np.float64)
+                scores = np.concatenate(
+                    [data[first : first + BLOCK] for data in (self._scores, *self._own.values())],
+                    axis=1,
+                    dtype=np.float64,
+                )
             except OSError as error:
                 raise self._unfit(f"'action' is damaged ({one_line(error)})") from error
             unfit = ~np.isfinite(scores).all(axis=1)
@@ -114,7 +138,7 @@ class ShortTermPredictionsReader(PredictionsReader):
 
     def aligned(
         self, segment_ids: Sequence[str], missing: Missing
-    ) -> Iterator[tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, "rows actions"]]]:
+    ) -> Iterator[tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, "rows scores"]]]:
         """Return the scores of wanted rows, some at a time, with their positions among these.
 
         Args:
@@ -140,7 +164,7 @@ class ShortTermPredictionsReader(PredictionsReader):
             rows = np.array([positions[name] for name in absent])
             for first in range(0, len(rows), BLOCK):
                 part = rows[first : first + BLOCK]
-                yield part, np.zeros((len(part), self.num_actions))
+                yield part, np.zeros((len(part), self.num_actions + sum(self.own_sizes)))
 
     def missing(self, segment_ids: Sequence[str]) -> list[str]:
         """Return which of some rows the file lacks."""
@@ -157,6 +181,13 @@ class ShortTermPredictionsReader(PredictionsReader):
                 f"'{name}' holds {array.dtype} of shape {array.shape}, expected {expected}"
             )
         return array
+
+    def _own_scores(self) -> dict[str, h5py.Dataset]:
+        found = [name for name in OWN if name in self._file]
+        if found and len(found) < len(OWN):
+            raise self._unfit(f"'{found[0]}' alone, expected verb and noun, or neither")
+        expected = "floats of shape (rows, verbs or nouns)"
+        return {name: self._array(name, 2, "f", expected) for name in found}
 
     def _text(self, ids: h5py.Dataset) -> tuple[str, ...]:
         try:
@@ -181,6 +212,12 @@ def check_release(
         raise DataError(
             f"{predictions.path}: 'action' has {predictions.num_actions} columns, expected one for "
             f"each of the {store.num_classes} actions of {store.path}"
+        )
+    own = (store.taxonomy.num_verbs, store.taxonomy.num_nouns)
+    if predictions.own_sizes not in ((), own):
+        raise DataError(
+            f"{predictions.path}: 'verb' and 'noun' have {predictions.own_sizes} columns, expected "
+            f"{own}: the verbs and nouns of {store.path}"
         )
     others = set(predictions.segment_ids).difference(rows.segment_ids)
     known = {

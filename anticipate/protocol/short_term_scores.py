@@ -46,7 +46,8 @@ class Counts(NamedTuple):
 class RankCounts(Metric):
     """Counts of rows by subset and true class, from which scores follow.
 
-    Verbs and nouns score the summed probability of their actions. On ties the larger id is ahead.
+    Verbs and nouns score the summed probability of their actions, unless they have own scores. On
+    ties the larger id is ahead.
     All states are sums, so that those of several processes, or of parts of a data set, add up.
 
     Args:
@@ -80,14 +81,15 @@ class RankCounts(Metric):
 
     def update(
         self,
-        logits: Float[Tensor, "rows actions"],
+        logits: Float[Tensor, "rows scores"],
         targets: Integer[Tensor, " rows"],
         segment_ids: Sequence[str],
     ) -> None:
         """Count rows.
 
         Args:
-            logits: Score of each action, of any scale.
+            logits: Score of each action, of any scale; after them those of all verbs and all nouns,
+                where a model has outputs of its own for them.
             targets: The action that follows; rows with `PAD_LABEL` are left out.
             segment_ids: Ids of the rows, which say what subsets they are in.
 
@@ -117,9 +119,12 @@ class RankCounts(Metric):
         return Counts(*(getattr(self, f"{task}_{count}").cpu().numpy() for count in COUNTS))
 
     def _check(self, logits: Tensor, targets: Tensor, segment_ids: Sequence[str]) -> None:
-        num_actions = len(self.protocol.taxonomy.verbs)
-        if logits.shape[1] != num_actions:
-            raise ValueError(f"logits have {logits.shape[1]} actions, the data set {num_actions}")
+        num_actions, num_scores = self._tasks.widths()
+        if logits.shape[1] not in (num_actions, num_scores):
+            raise ValueError(
+                f"logits have {logits.shape[1]} actions, the data set {num_actions} ({num_scores} "
+                "with its verbs and nouns)"
+            )
         if len(segment_ids) != len(targets):
             raise ValueError(f"{len(targets)} rows have {len(segment_ids)} segment ids")
         known = targets[targets != PAD_LABEL]

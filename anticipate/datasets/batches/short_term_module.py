@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from anticipate.console import notice
 from anticipate.datasets.batches.buckets import LengthBuckets, evaluation_order
 from anticipate.datasets.batches.clips import (
+    ClipItem,
     Overlap,
     ScoredClips,
     ShortPast,
@@ -21,11 +22,12 @@ from anticipate.datasets.batches.clips import (
 )
 from anticipate.datasets.batches.file_module import FileDataModule
 from anticipate.datasets.batches.subsets import held_out, spread_positions
+from anticipate.datasets.batches.ticks import TickDataset, TickItem, TickWindows, collate_ticks
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.datasets.release.options import add_short_term_options
 from anticipate.errors import ConfigError
-from anticipate.types import ShortTermMeasures, ShortTermProtocol
+from anticipate.types import ShortTermBatch, ShortTermMeasures, ShortTermProtocol, TickBatch
 
 __all__ = ["ShortTermDataModule"]
 
@@ -53,6 +55,8 @@ class ShortTermDataModule(FileDataModule):
         scored_clips: `strict`: end the anticipation time before their segment; `released`: go on as
             training clips do, as in RULSTM's public code, whose model looks back from them; steps
             before the video then repeat a frame that may lie later than the anticipation time.
+        windows: How TeSTra looks at videos, in place of clips; `num_steps`, `step_time`, `drift`,
+            `overlap` and `train_until` then say nothing. Null for clips.
         streams: Streams of features to read, in this order; null for all of the file.
         evaluate_on: Part that is scored, or predicted; `test` has no labels.
         batch_size: Training items per step and process.
@@ -72,8 +76,6 @@ class ShortTermDataModule(FileDataModule):
     measures: ClassVar[ShortTermMeasures | None] = None
     """Whose measures are computed; None for those that the subsets of the file allow."""
 
-    collate = staticmethod(collate_short_term)
-
     def __init__(
         self,
         path: str,
@@ -86,6 +88,7 @@ class ShortTermDataModule(FileDataModule):
         short_past: ShortPast = "drop",
         train_until: float | None = None,
         scored_clips: ScoredClips = "strict",
+        windows: TickWindows | None = None,
         streams: list[str] | None = None,
         evaluate_on: Literal["validation", "test"] = "validation",
         batch_size: int = 128,
@@ -108,6 +111,7 @@ class ShortTermDataModule(FileDataModule):
         self.short_past = short_past
         self.train_until = train_until
         self.scored_clips = scored_clips
+        self.windows = windows
         self.streams = streams
         self.evaluate_on = evaluate_on
         self.drop_last = drop_last
@@ -134,6 +138,17 @@ class ShortTermDataModule(FileDataModule):
     def store(self) -> ShortTermStore:
         """The data file, opened when first needed."""
         return self._open(ShortTermStore, streams=self.streams)
+
+    @staticmethod
+    def collate(items: list[ClipItem] | list[TickItem]) -> ShortTermBatch | TickBatch:
+        """Make a batch of some clips, or of some windows.
+
+        Args:
+            items: Items of a dataset.
+        """
+        windows = [item for item in items if isinstance(item, TickItem)]
+        clips = [item for item in items if isinstance(item, ClipItem)]
+        return collate_ticks(windows) if windows else collate_short_term(clips)
 
     @property
     def stream_dims(self) -> dict[str, int]:
@@ -193,27 +208,41 @@ class ShortTermDataModule(FileDataModule):
     @property
     def caveat(self) -> str:
         """Why scores stand in no table with others; empty by the rules of the challenges."""
+        if self.windows is not None and self.windows.clock == "released":
+            return "windows of TeSTra's public code"
         return "clips of RULSTM's public code" if self.scored_clips == "released" else ""
 
     @cached_property
-    def train_dataset(self) -> ShortTermDataset:
+    def train_dataset(self) -> ShortTermDataset | TickDataset:
         """Clips of the training segments, drifting when asked for."""
-        seed = self.seed if self.drift else None
         return self._clips(
-            self.train_segments, self.train_grid, self.short_past, self.limit_train_rows, seed
+            self.train_segments, self.train_grid, self.short_past, self.limit_train_rows, True
         )
 
     @cached_property
-    def val_dataset(self) -> ShortTermDataset:
+    def val_dataset(self) -> ShortTermDataset | TickDataset:
         """Clips of the held-out training segments."""
         return self._clips(self.val_segments, self.grid, self.short_past)
 
     @cached_property
-    def test_dataset(self) -> ShortTermDataset:
+    def test_dataset(self) -> ShortTermDataset | TickDataset:
         """Clips of the segments to score or predict."""
         short_past = self.short_past if self.evaluate_on == "validation" else "pad"
         grid = self.train_grid if self.scored_clips == "released" else self.grid
         return self._clips(self.test_segments, grid, short_past, self.limit_test_rows)
+
+    @property
+    def test_clips(self) -> ShortTermDataset:
+        """The same, for what looks at clips alone.
+
+        Raises:
+            ConfigError: The data have windows.
+        """
+        if not isinstance(self.test_dataset, ShortTermDataset):
+            raise ConfigError(
+                "the data have windows of TeSTra, which have no steps: expected clips"
+            )
+        return self.test_dataset
 
     def setup(self, stage: str) -> None:
         """Check what the stage will read, and say what it is.
@@ -276,14 +305,25 @@ class ShortTermDataModule(FileDataModule):
         grid: StepGrid,
         short_past: ShortPast,
         limit: int | None = None,
-        drift_seed: int | None = None,
-    ) -> ShortTermDataset:
+        training: bool = False,
+    ) -> ShortTermDataset | TickDataset:
         usable = has_past(segments.starts, grid.lead_frames(self.store.fps))
         rows = np.flatnonzero(usable | (short_past == "pad"))
         chosen = rows[list(spread_positions(len(rows), limit))]
+        if self.windows is not None:
+            return TickDataset(
+                self.store,
+                segments,
+                chosen,
+                self.windows,
+                self.anticipation_time,
+                self.num_classes,
+                self.seed if training else None,
+            )
+        drift_seed = self.seed if training and self.drift else None
         return ShortTermDataset(self.store, segments, chosen, grid, self.overlap, drift_seed)
 
-    def _scoring_loader(self, dataset: ShortTermDataset) -> DataLoader:
+    def _scoring_loader(self, dataset: ShortTermDataset | TickDataset) -> DataLoader:
         lengths = np.full(len(dataset), self.num_steps)
         return self._evaluation_loader(dataset, evaluation_order(lengths, *self._process()))
 
@@ -301,7 +341,10 @@ def _stage_segments(data: ShortTermDataModule, stage: str) -> str:
 
 
 def _counted(
-    what: str, dataset: ShortTermDataset, segments: SegmentTable, limit: int | None = None
+    what: str,
+    dataset: ShortTermDataset | TickDataset,
+    segments: SegmentTable,
+    limit: int | None = None,
 ) -> str:
     """Say how many of some segments have a clip, and why the others have none."""
     used, total = len(dataset), segments.num_rows

@@ -161,7 +161,7 @@ def explain_clips(
     Raises:
         ConfigError: An unknown target, or a network or clips that have no past to change.
     """
-    dataset = run.data.test_dataset
+    dataset = run.data.test_clips
     batch = collate_short_term([dataset[Draw(item, 0)] for item in items])
     targets = _targets(batch, target, run.data.vocabulary)
     found = change_past(run.network, batch.features, targets, descent)

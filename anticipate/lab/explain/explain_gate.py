@@ -169,7 +169,7 @@ def find_clip(data: ShortTermDataModule, segment_id: str) -> Clip:
     Raises:
         ConfigError: No such clip among those that the run is scored on.
     """
-    dataset, fps = data.test_dataset, data.store.fps
+    dataset, fps = data.test_clips, data.store.fps
     (item,) = clip_items([segment_id], data)
     times = (dataset.rows.starts[item] - data.grid.lead_frames(fps)) / fps
     return Clip(segment_id, dataset.rows.video_ids[item], dataset.frames[item], times)

@@ -75,7 +75,8 @@ class PredictionsFile(Callback):
 def _open(path: Path, model: pl.LightningModule, data: Any) -> Writer:
     about = {"dataset": data.dataset, "split": data.split, "synthetic": data.synthetic}
     if isinstance(model, ShortTermAnticipator):
-        return ShortTermPredictionsWriter(path, data.num_classes, **about).__enter__()
+        own = data.protocol.taxonomy[2:] if model.scores_verbs_and_nouns else ()
+        return ShortTermPredictionsWriter(path, data.num_classes, own, **about).__enter__()
     return DensePredictionsWriter(path, **about).__enter__()
 
 
@@ -83,7 +84,7 @@ def _add_rows(
     writer: ShortTermPredictionsWriter, batch: ShortTermBatch, forecast: ShortTermForecast
 ) -> None:
     """Keep what the last step predicts, which is what is scored."""
-    writer.add(batch.segment_ids, forecast.logits[:, -1].float().cpu().numpy())
+    writer.add(batch.segment_ids, forecast.evaluated.float().cpu().numpy())
 
 
 def _add_videos(writer: DensePredictionsWriter, batch: DenseBatch, forecast: DenseForecast) -> None:
