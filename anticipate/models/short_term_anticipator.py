@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 from anticipate.models.own_forecasts import refuse_forecast, require_forecast
 from anticipate.protocol.measures import named_scores
 from anticipate.protocol.short_term_scores import ShortTermScores
-from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol
+from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol, TickBatch
 
 __all__ = ["ShortTermAnticipator"]
 
@@ -54,15 +54,15 @@ class ShortTermAnticipator(pl.LightningModule):
             batch: A `ShortTermBatch`, or a `TickBatch` where the data have windows.
         """
 
-    def validation_step(self, batch: ShortTermBatch) -> dict[str, ShortTermForecast]:
+    def validation_step(self, batch: ShortTermBatch | TickBatch) -> dict[str, ShortTermForecast]:
         """Score the forecasts of held-out training videos."""
         return {"forecast": self._score(batch, "val")}
 
-    def test_step(self, batch: ShortTermBatch) -> dict[str, ShortTermForecast]:
+    def test_step(self, batch: ShortTermBatch | TickBatch) -> dict[str, ShortTermForecast]:
         """Score the forecasts of the rows that the data set evaluates."""
         return {"forecast": self._score(batch, "test")}
 
-    def predict_step(self, batch: ShortTermBatch) -> ShortTermForecast:
+    def predict_step(self, batch: ShortTermBatch | TickBatch) -> ShortTermForecast:
         """Return the forecasts."""
         return self.forecast(batch)
 
@@ -82,7 +82,7 @@ class ShortTermAnticipator(pl.LightningModule):
         """Return the scores of all rows so far, as `{"overall": {"action": ..}, ..}`."""
         return self.metric(stage).compute()
 
-    def check_forecast(self, batch: ShortTermBatch) -> None:
+    def check_forecast(self, batch: ShortTermBatch | TickBatch) -> None:
         """Score the actions of a batch and look at the shape of the scores.
 
         Raises:
@@ -95,7 +95,7 @@ class ShortTermAnticipator(pl.LightningModule):
         if shape not in ((rows, steps, actions), (rows, 1, actions)):
             refuse_forecast(self, found, f"ShortTermForecast, scores {(rows, steps, actions)}")
 
-    def _score(self, batch: ShortTermBatch, stage: str) -> ShortTermForecast:
+    def _score(self, batch: ShortTermBatch | TickBatch, stage: str) -> ShortTermForecast:
         forecast = self.forecast(batch)
         self.metric(stage).update(forecast.evaluated, batch.targets, batch.segment_ids)
         return forecast

@@ -2,7 +2,7 @@
 
 Zhao and Kraehenbuehl, "Real-time online video detection with temporal smoothing transformers" (ECCV
 2022). Glossary, the code's names and the paper's:
-    d, F            width of the tokens (d_model), of the features
+    d, F            width of the tokens (hidden_dim), of the features
     work tokens     the newest features, one every half second: what the network recognises
     anticipation    learned tokens that follow them: what the network anticipates
     long tokens     features before the work tokens, one a second; compressed into `queries` tokens
@@ -293,7 +293,7 @@ class TeSTra(nn.Module):
         num_nouns: Number of nouns; set from the data.
         block: What the work tokens pass: `attention`, `mamba` or `mixmamba`; with long memory
             `attention` alone.
-        d_model: Width d of the tokens; 2048 with long memory.
+        hidden_dim: Width d of the tokens; 2048 with long memory.
         ffn_dim: Hidden width of feed-forward parts; null for d.
         num_heads: Heads of each attention.
         num_layers: Layers of the work tokens; 2 with long memory.
@@ -324,7 +324,7 @@ class TeSTra(nn.Module):
         num_verbs: int,
         num_nouns: int,
         block: Block = "attention",
-        d_model: int = 1024,
+        hidden_dim: int = 1024,
         ffn_dim: int | None = None,
         num_heads: int = 8,
         num_layers: int = 1,
@@ -343,17 +343,17 @@ class TeSTra(nn.Module):
         scan_backend: str = AUTO,
     ) -> None:
         super().__init__()
-        _check(d_model, num_heads, block, long_steps, decay, num_experts)
+        _check(hidden_dim, num_heads, block, long_steps, decay, num_experts)
         sizes: dict[str, Any] = {
-            "d_model": d_model,
+            "d_model": hidden_dim,
             "num_heads": num_heads,
-            "ffn_dim": ffn_dim or d_model,
+            "ffn_dim": ffn_dim or hidden_dim,
             "dropout": dropout,
         }
         self.long_steps = long_steps
         self.method = "TeSTra" if long_steps else METHODS[block]
-        self.head = Linear(feature_dim, d_model)
-        self.anticipation = nn.Embedding(num_anticipation, d_model)
+        self.head = Linear(feature_dim, hidden_dim)
+        self.anticipation = nn.Embedding(num_anticipation, hidden_dim)
         self.dropout = nn.Dropout(dropout)
         self.long = None
         self.trunk: CausalAttention | MemoryDecoder | CausalMamba
@@ -365,7 +365,7 @@ class TeSTra(nn.Module):
         else:
             self.trunk = CausalMamba(
                 num_layers,
-                d_model,
+                hidden_dim,
                 num_experts=num_experts if block == "mixmamba" else 0,
                 routing_context=routing_context,
                 expert_init=expert_init,
@@ -375,7 +375,7 @@ class TeSTra(nn.Module):
         numbers = dict(zip(OUTPUTS, (num_classes, num_verbs, num_nouns), strict=True))
         self.classifiers = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.Dropout(head_dropout), Linear(d_model, number + 1))
+                name: nn.Sequential(nn.Dropout(head_dropout), Linear(hidden_dim, number + 1))
                 for name, number in numbers.items()
             }
         )
@@ -428,7 +428,7 @@ def _check(
     d_model: int, num_heads: int, block: str, long_steps: int, decay: float, num_experts: int
 ) -> None:
     if num_heads < 1 or d_model % num_heads:
-        raise ConfigError(f"num_heads ({num_heads}) must divide d_model ({d_model})")
+        raise ConfigError(f"num_heads ({num_heads}) must divide hidden_dim ({d_model})")
     if long_steps and block != "attention":
         raise ConfigError(f"block is {block}: expected attention with long memory (long_steps)")
     if not 0 < decay <= 1:
@@ -529,7 +529,7 @@ def reference_settings(
         "num_verbs": num_verbs,
         "num_nouns": num_nouns,
         "block": "mamba" if mamba else "attention",
-        "d_model": d_model,
+        "hidden_dim": d_model,
         "num_heads": num_heads,
         "num_layers": _count(tensors, "mamba_modules" if mamba else "dec_modules.layers"),
         "num_anticipation": matrix_size(tensors, "dec_query.weight")[0],

@@ -1,9 +1,9 @@
 """The predictions file of short-term anticipation.
 
 Data set `id`: text, the segment id of each row. Data set `action`: floats of shape (rows, actions),
-the score of every action, of any scale. `verb` and `noun`, optional, both or neither: the same of
-verbs and nouns, by a model that has outputs of its own for them. Root attributes, all optional:
-`dataset`, `split`, `synthetic`, `run`.
+the score of every action, of any scale. Optional `verb` and `noun`: the same of verbs and nouns, by
+a model that has outputs of its own for them; one of the two alone says nothing. Root attributes,
+all optional: `dataset`, `split`, `synthetic`, `run`.
 """
 
 from collections import Counter
@@ -183,11 +183,10 @@ class ShortTermPredictionsReader(PredictionsReader):
         return array
 
     def _own_scores(self) -> dict[str, h5py.Dataset]:
-        found = [name for name in OWN if name in self._file]
-        if found and len(found) < len(OWN):
-            raise self._unfit(f"'{found[0]}' alone, expected verb and noun, or neither")
+        if not all(name in self._file for name in OWN):
+            return {}
         expected = "floats of shape (rows, verbs or nouns)"
-        return {name: self._array(name, 2, "f", expected) for name in found}
+        return {name: self._array(name, 2, "f", expected) for name in OWN}
 
     def _text(self, ids: h5py.Dataset) -> tuple[str, ...]:
         try:

@@ -215,7 +215,7 @@ def test_outputs_are_those_of_the_authors_weights(kind, settings):
 
 def make(block="attention", **settings):
     torch.manual_seed(0)
-    sizes = {"d_model": WIDTH, "num_heads": HEADS, "num_experts": 3, "num_layers": 2}
+    sizes = {"hidden_dim": WIDTH, "num_heads": HEADS, "num_experts": 3, "num_layers": 2}
     return nn.TeSTra(CLASSES, FEATURES, VERBS, NOUNS, block=block, **{**sizes, **settings}).eval()
 
 
@@ -225,7 +225,7 @@ def make(block="attention", **settings):
         ({"block": "attention"}, 12_715_118),
         ({"block": "mamba"}, 13_079_662),
         ({"block": "mixmamba"}, 13_215_854),
-        ({"d_model": 2048, "num_layers": 2, "long_steps": 64}, 226_971_758),
+        ({"hidden_dim": 2048, "num_layers": 2, "long_steps": 64}, 226_971_758),
     ],
 )
 def test_parameters_on_epic_kitchens_100_are_those_of_the_paper(settings, expected):
@@ -282,7 +282,7 @@ def test_convolution_starts_normal_or_as_mamba():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_heads": 3}, r"num_heads \(3\) must divide d_model \(16\)"),
+        ({"num_heads": 3}, r"num_heads \(3\) must divide hidden_dim \(16\)"),
         (
             {"block": "mamba", "long_steps": 4},
             "block is mamba: expected attention with long memory",

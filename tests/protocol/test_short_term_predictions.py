@@ -138,3 +138,17 @@ def test_missing_and_damaged_files_are_errors(tmp_path):
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(DataError, match="cannot be written"):
         write(tmp_path / "no" / "p.h5")
+
+
+def test_own_scores_of_verbs_and_nouns_come_back_after_the_actions(tmp_path):
+    rows = np.arange(18, dtype=np.float32).reshape(2, 9)
+    with ShortTermPredictionsWriter(tmp_path / "p.h5", 4, own=(2, 3)) as out:
+        out.add(["a"], rows[:1])
+        out.add(["b"], rows[1:])
+    with ShortTermPredictionsReader(tmp_path / "p.h5") as predictions:
+        assert (predictions.num_actions, predictions.own_sizes) == (4, (2, 3))
+        ((ids, found),) = predictions.blocks()
+        assert ids == ("a", "b")
+        np.testing.assert_array_equal(found, rows)
+        ((_, zeros),) = [part for part in predictions.aligned(["c"], "zero") if len(part[0])]
+        assert zeros.shape == (1, 9)

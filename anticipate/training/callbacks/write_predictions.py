@@ -12,7 +12,7 @@ from anticipate.files import PREDICTIONS
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.protocol.dense_predictions import DensePredictionsWriter
 from anticipate.protocol.short_term_predictions import ShortTermPredictionsWriter
-from anticipate.types import DenseBatch, DenseForecast, ShortTermBatch, ShortTermForecast
+from anticipate.types import DenseBatch, DenseForecast, ShortTermBatch, ShortTermForecast, TickBatch
 
 __all__ = ["PredictionsFile"]
 
@@ -81,7 +81,9 @@ def _open(path: Path, model: pl.LightningModule, data: Any) -> Writer:
 
 
 def _add_rows(
-    writer: ShortTermPredictionsWriter, batch: ShortTermBatch, forecast: ShortTermForecast
+    writer: ShortTermPredictionsWriter,
+    batch: ShortTermBatch | TickBatch,
+    forecast: ShortTermForecast,
 ) -> None:
     """Keep what the last step predicts, which is what is scored."""
     writer.add(batch.segment_ids, forecast.evaluated.float().cpu().numpy())
