@@ -14,9 +14,11 @@ from anticipate.console import CommandParser, notice
 from anticipate.datasets.file.data_file import DataFile
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import CheckpointError, ConfigError
-from anticipate.nn import aga, avt, futr, rulstm
+from anticipate.nn import aga, avt, futr, rulstm, testra
 from anticipate.training.checkpoints import read_tensors
 from anticipate.training.settings import RECIPES, read_yaml
+
+WINDOWS = "anticipate.datasets.batches.ticks.TickWindows"
 
 FALLBACK = {"short_term": "ek100", "dense": "breakfast"}
 """Data set of weights for a number of actions that no data set has, by task."""
@@ -185,6 +187,22 @@ def _read_rulstm(weights: Any, options: argparse.Namespace) -> Converted:
     return Converted(network, arguments, "RULSTMAnticipator", "network", fusion, clips)
 
 
+def _read_testra(weights: Any, options: argparse.Namespace) -> Converted:
+    variant = {
+        "long_steps": options.long_steps,
+        "num_heads": options.num_heads,
+        "decay": options.decay,
+        "work_in_memory": not options.compressed_memory_only,
+    }
+    arguments = testra.reference_settings(weights, **variant)
+    network = testra.testra_from_reference(weights, **variant)
+    del arguments["num_verbs"], arguments["num_nouns"]
+    # Checkpoints and settings are plain YAML and JSON, which have no tuples.
+    arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()}
+    windows = {"class_path": WINDOWS, "init_args": {"long_steps": options.long_steps}}
+    return Converted(network, arguments, "TeSTraAnticipator", "network", {}, {"windows": windows})
+
+
 def _save(output: Path, state_dict: dict[str, Any]) -> None:
     content = {
         "state_dict": state_dict,
@@ -230,6 +248,14 @@ def _parser() -> argparse.ArgumentParser:
         "rulstm", "weights of RULSTM's authors", read=_read_rulstm, task="short_term"
     ).add_argument
     add("--streams", nargs="+", metavar="NAME", help="streams of features (default: all of a file)")
+    add = add_system(
+        "testra", "weights of TeSTra's authors", read=_read_testra, task="short_term"
+    ).add_argument
+    add("--long-steps", type=int, default=0, metavar="N", help="long tokens: 64, or 0 for none")
+    add("--num-heads", type=int, default=8, metavar="N", help="attention heads (default: 8)")
+    add("--decay", type=float, default=1.0, metavar="A", help="of the temporal kernel (default: 1)")
+    help_ = "the decoder looks at the compressed long tokens alone"
+    add("--compressed-memory-only", action="store_true", help=help_)
     add = add_system(
         "futr", "weights of FUTR's authors", read=_read_futr, task="dense"
     ).add_argument

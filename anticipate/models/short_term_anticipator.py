@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 
+from anticipate.errors import ConfigError
 from anticipate.models.own_forecasts import refuse_forecast, require_forecast
 from anticipate.protocol.measures import named_scores
 from anticipate.protocol.short_term_scores import ShortTermScores
@@ -31,6 +32,8 @@ class ShortTermAnticipator(pl.LightningModule):
 
     scores: dict[str, dict[str, Any]]
     """Scores of the last epoch of each stage, for whoever comes after it; the same everywhere."""
+    reads_windows = False
+    """Whether it reads windows of the video (`data.windows`) instead of clips."""
     scores_verbs_and_nouns = False
     """Whether forecasts have scores of verbs and nouns."""
 
@@ -45,6 +48,20 @@ class ShortTermAnticipator(pl.LightningModule):
     def method(self) -> str:
         """Name of the method in tables."""
         return type(self).__name__
+
+    def setup(self, stage: str) -> None:
+        """Compare the data with what the model reads.
+
+        Raises:
+            ConfigError: They have clips where it reads windows, or the reverse.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        windows = getattr(data, "windows", None)
+        if data is not None and (windows is not None) != self.reads_windows:
+            found, expected = ("windows", "null") if windows else ("null", "windows of TickWindows")
+            raise ConfigError(
+                f"data.windows is {found}, but {type(self).__name__} expects {expected}"
+            )
 
     @abstractmethod
     def forecast(self, batch: Any) -> ShortTermForecast:

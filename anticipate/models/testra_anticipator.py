@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
-from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from anticipate.choices import checked_choices
-from anticipate.models.learning_rate import cosine_times_rise
+from anticipate.errors import ConfigError
+from anticipate.models.learning_rate import OptimizerCallable, cosine_times_rise
 from anticipate.models.multi_label_loss import multi_label_loss
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
@@ -45,6 +45,7 @@ class TeSTraAnticipator(ShortTermAnticipator):
         seed: Seed of what is random in training.
     """
 
+    reads_windows = True
     rare: Tensor
 
     @checked_choices
@@ -82,6 +83,20 @@ class TeSTraAnticipator(ShortTermAnticipator):
     def method(self) -> str:
         """Name of the system in tables, which tells its block."""
         return self.network.method
+
+    def setup(self, stage: str) -> None:
+        """Compare the windows with the network.
+
+        Raises:
+            ConfigError: They are clips, or have another number of long tokens.
+        """
+        super().setup(stage)
+        windows = getattr(getattr(self.trainer, "datamodule", None), "windows", None)
+        if windows is not None and windows.long_steps != self.network.long_steps:
+            raise ConfigError(
+                f"data.windows has long_steps {windows.long_steps}, the network "
+                f"{self.network.long_steps}: expected the same"
+            )
 
     def on_train_batch_start(self, batch: TickBatch, batch_idx: int) -> None:
         """Let what is random follow from the seed and the step alone."""

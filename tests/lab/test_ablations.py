@@ -10,6 +10,7 @@ import yaml
 
 import anticipate
 from anticipate.datasets import Synthetic, SyntheticActions
+from anticipate.datasets.batches.ticks import TickWindows
 from anticipate.errors import ConfigError
 from anticipate.lab.ablations import main as ablations
 from anticipate.lab.studies import read_study, studies
@@ -162,8 +163,10 @@ def test_a_transformer_takes_its_layers_from_its_file_and_its_width_from_the_pro
 
 @pytest.fixture(scope="module")
 def data(synthetic_file, actions_file):
-    """Tiny data of both tasks."""
+    """Tiny data of both tasks, and for TeSTra, which reads windows."""
+    windows = {"windows": TickWindows(), "batch_size": 2, "eval_batch_size": 2}
     return {
+        "testra": SyntheticActions(str(actions_file), **windows),
         "dense": Synthetic(str(synthetic_file), sample_rate=10, batch_size=2, eval_batch_size=2),
         "short_term": SyntheticActions(str(actions_file), batch_size=2, eval_batch_size=2),
     }
@@ -193,7 +196,7 @@ def parameters(kind):
 
 @each_point
 def test_every_point_trains_for_two_steps_and_forecasts(study, path, data, tmp_path):
-    data = data[study.task]
+    data = data.get(study.parent.stem, data[study.task])
     model = tiny_model(study, path, data)
     trainer = pl.Trainer(
         accelerator="cpu",

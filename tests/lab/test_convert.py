@@ -9,7 +9,9 @@ import pytest
 import torch
 import yaml
 
+from anticipate import nn
 from anticipate.cli import main
+from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.nn import AVT, FUTR, RULSTM, RULSTMFusion, avt, futr, rulstm
 from anticipate.training.loading import load
 from tests.nn.reencoding_aga import ReencodingAGA
@@ -105,6 +107,32 @@ def test_weights_of_rulstm_are_tested_on_clips_of_its_recipe(
             main(["explain", analysis, "--ckpt", str(ckpt), *data, "--output", "x", *clip])
         assert exit_.value.code == 2
         assert refusal in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("block", ["attention", "mamba"])
+def test_weights_of_testra_are_tested_on_windows(block, tmp_path, capsys, short_term_file):
+    path = short_term_file("ek100")
+    with ShortTermStore(path) as store:
+        verbs, nouns = store.taxonomy.num_verbs, store.taxonomy.num_nouns
+    network = nn.TeSTra(120, 2, verbs, nouns, block, hidden_dim=16, num_heads=2).eval()
+    state = {}
+    for name, value in network.state_dict().items():
+        theirs = nn.testra._their_name(name, mamba=block == "mamba")
+        value = value[0] if theirs.endswith("A_log") else value
+        state[theirs] = value[:, None] if theirs.endswith("conv1d.weight") else value
+    source, ckpt = tmp_path / "released.pth", tmp_path / "converted" / "testra.ckpt"
+    torch.save({"model_state_dict": state, "epoch": 17}, source)
+    words = ["--output", str(ckpt), "--num-heads", "2", "--data", str(path)]
+    main(["convert", "testra", str(source), *words])
+    model, module = load(ckpt)
+    features = torch.randn(2, 10, 2)
+    assert torch.equal(model.network(features).verb, network(features).verb)
+    assert module.windows.long_steps == 0
+    predictions = tmp_path / "p.h5"
+    config = ["--config", str(ckpt.with_name("config.yaml")), "--ckpt_path", str(ckpt)]
+    main(["predict", *config, f"--run_dir={tmp_path}", f"--predictions.path={predictions}"])
+    with h5py.File(predictions) as file:
+        assert (file["verb"].shape[1], file["noun"].shape[1]) == (verbs, nouns)
 
 
 def test_weights_of_rulstm_for_egtea_look_half_a_second_ahead(tmp_path):

@@ -66,7 +66,7 @@ class ShortTermResults(Callback):
     ) -> None:
         """Count those of a batch."""
         for metric in self._videos.values():
-            metric.update(outputs["forecast"].logits[:, -1], batch.targets, batch.segment_ids)
+            metric.update(outputs["forecast"].evaluated, batch.targets, batch.segment_ids)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write them; those of the last epoch stay."""
@@ -99,7 +99,7 @@ class ShortTermResults(Callback):
                 logits = torch.from_numpy(self._forecast(name, batch)).to(batch.targets.device)
                 self._metrics[name].update(logits, batch.targets, batch.segment_ids)
             else:
-                logits = outputs["forecast"].logits[:, -1]
+                logits = outputs["forecast"].evaluated
             if name in self._videos:
                 self._videos[name].update(logits, batch.targets, batch.segment_ids)
 
