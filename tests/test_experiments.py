@@ -38,6 +38,7 @@ TINY_MODELS = {
     "MixANT": ["--model.denoiser.d_model=8", "--model.denoiser.d_state=2", *SAMPLING],
     "FUTR": ["--model.network.hidden_dim=8"],
     "AGA": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
+    "AVT": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
 }
 """Options that make a network small."""
 
