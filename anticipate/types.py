@@ -43,6 +43,21 @@ class DenseBatch(NamedTuple):
     video_ids: tuple[str, ...]
 
 
+class TranscriptBatch(NamedTuple):
+    """Beginnings of the segments of long videos, for models that learn from labels alone."""
+
+    labels: Int[Tensor, "batch segments"]
+    """Class of each segment; PAD_LABEL beyond the last one of the beginning."""
+    lengths: Int[Tensor, "batch segments"]
+    """Frames of each segment at the annotation rate; 0 on padding."""
+    num_segments: Int[Tensor, " batch"]
+    """Segments of each beginning."""
+    next_labels: Int[Tensor, " batch"]
+    """Class of the segment that follows; PAD_LABEL at the end of a video."""
+    num_frames: Int[Tensor, " batch"]
+    """Length T of each video at the annotation rate."""
+
+
 class DenseForecast(NamedTuple):
     """What every dense model's `forecast(batch)` returns; metrics and files read only this."""
 

@@ -47,8 +47,14 @@ SAMPLING = ["--model.num_samples=2", "--model.num_inference_steps=2"]
 TINY_MODELS = {
     "MixANT": ["--model.denoiser.d_model=8", "--model.denoiser.d_state=2", *SAMPLING],
     "FUTR": ["--model.network.hidden_dim=8"],
+    "UAAA": [
+        "--model.network.hidden_dim=8",
+        "--model.network.state_dim=8",
+        "--model.num_samples=2",
+    ],
     "AGA": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
     "AVT": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
+    "TeSTra": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
     "RULSTM": ["--model.network.hidden_dim=8", "--init_from=null"],
 }
 """Options that make a network small, and its experiment independent of others."""
@@ -133,6 +139,20 @@ def test_no_file_sets_what_the_data_sets(path):
 def test_every_fragment_of_a_model_or_trainer_is_used(path):
     users = [experiment.read_text() for experiment in EXPERIMENTS]
     assert any(f"configs/{path.relative_to(ROOT / 'configs')}" in text for text in users)
+
+
+def test_recipes_of_uaaa_hold_the_numbers_of_its_predecessor_s_code(settings_of):
+    for name, epochs in {"breakfast": 20, "50salads": 20, "assembly101": 2}.items():
+        config = settings_of(ROOT / "experiments" / f"uaaa_{name}.yaml")
+        model = config["model"]["init_args"]
+        network = model["network"]["init_args"]
+        assert (network["hidden_dim"], network["state_dim"], network["num_layers"]) == (128, 256, 2)
+        assert model["optimizer"]["class_path"] == "torch.optim.Adam"
+        assert np.isclose(model["optimizer"]["init_args"]["lr"], 1e-3)
+        assert model["observation"] == "ground_truth"
+        assert (model["length_unit"], model["current_length"]) == ("video", "total")
+        assert model["num_samples"] == 25
+        assert config["trainer"]["max_epochs"] == epochs
 
 
 def test_recipes_of_mixant_hold_the_paper_s_numbers(settings_of):

@@ -22,6 +22,9 @@ __all__ = ["DenseAnticipator"]
 
 STAGES = ("val", "test")
 
+OWN_LABELS = "predicted labels"
+"""What tables call labels that the model of the table predicts for the observed part."""
+
 
 class DenseAnticipator(pl.LightningModule):
     """Base of the models that forecast a label for every frame.
@@ -38,6 +41,8 @@ class DenseAnticipator(pl.LightningModule):
 
     scores: dict[str, dict[str, Any]]
     """Scores of the last epoch of each stage, for whoever comes after it; the same everywhere."""
+    beginnings_per_step = 0
+    """Rows of the `TranscriptBatch` that it trains on; 0 for a `DenseBatch`."""
 
     def __init__(
         self,
@@ -61,6 +66,11 @@ class DenseAnticipator(pl.LightningModule):
     def method(self) -> str:
         """Name of the method in tables."""
         return type(self).__name__
+
+    @property
+    def observation(self) -> str:
+        """Whose labels of the observed part its forecasts begin with, as tables say."""
+        return OWN_LABELS
 
     @abstractmethod
     def forecast(self, batch: DenseBatch) -> DenseForecast:

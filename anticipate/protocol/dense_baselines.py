@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
+from torch import Tensor
 
 from anticipate.errors import DataError
+from anticipate.protocol.rollout import observed_segments, roll_out
 from anticipate.segments import Segments
 
 
@@ -35,8 +37,7 @@ class LastLabel:
         Raises:
             DataError: The observation is empty.
         """
-        if not len(observed_labels):
-            raise DataError("a forecast continues at least one observed frame, found none")
+        observed_segments(observed_labels)
         future = max(num_frames - len(observed_labels), 0)
         frames = np.pad(observed_labels, (0, future), mode="edge")[:num_frames]
         return np.tile(frames, (num_samples, 1))
@@ -84,7 +85,7 @@ class TriGram:
                 for history in _histories(before, last):
                     counts[history][following] += 1
         cumulative = {history: np.cumsum(count) for history, count in counts.items()}
-        return cls(cumulative, *_length_statistics(transcripts, num_classes))
+        return cls(cumulative, *length_statistics(transcripts, num_classes))
 
     def forecast(
         self,
@@ -107,38 +108,13 @@ class TriGram:
         Raises:
             DataError: The observation is empty.
         """
-        if not len(observed_labels):
-            raise DataError("a forecast continues at least one observed frame, found none")
-        preds = np.empty((num_samples, num_frames), observed_labels.dtype)
-        preds[:, : len(observed_labels)] = observed_labels[:num_frames]
-        observed = Segments.from_frames(observed_labels)
-        for sample in preds:
-            self._continue(sample, observed, generator)
-        return preds
-
-    def _continue(
-        self,
-        frames: Integer[np.ndarray, " frames"],
-        observed: Segments,
-        generator: np.random.Generator,
-    ) -> None:
-        """Write a sampled future behind the observation."""
-        before, last = [START, *observed.labels.tolist()][-2:]
-        position = int(observed.lengths.sum())
-        rest = self._sample_length(last, generator) - observed.lengths[-1]
-        length = max(int(rest), 0)
-        while position < len(frames):
-            frames[position : position + length] = last
-            position += length
-            following = self._sample_next(before, last, generator)
-            if following == len(self.mean_lengths):
-                frames[position:] = last
-                return
-            before, last = last, following
-            length = max(int(self._sample_length(last, generator)), 1)
-
-    def _sample_length(self, action: int, generator: np.random.Generator) -> float:
-        return generator.normal(self.mean_lengths[action], self.std_lengths[action])
+        observed = observed_segments(observed_labels)
+        futures = []
+        for _ in range(num_samples):  # one after the other: the first do not depend on their number
+            walk = _Walk(self, observed, generator)
+            current = walk.length(observed.labels[-1:].tolist())
+            futures.append(roll_out(observed, current, num_frames, walk.next_action, walk.length))
+        return np.concatenate(futures)
 
     def _sample_next(self, before: int, last: int, generator: np.random.Generator) -> int:
         """Return the next action, or `num_classes` for the end, after the longest known history."""
@@ -147,15 +123,44 @@ class TriGram:
         return int(np.searchsorted(cumulative, generator.integers(cumulative[-1]), side="right"))
 
 
+class _Walk:
+    """Draws one future of a tri-gram: it knows the action before the last."""
+
+    def __init__(self, model: TriGram, observed: Segments, generator: np.random.Generator) -> None:
+        self.model, self.generator = model, generator
+        self.before = [START, *observed.labels.tolist()][-2]
+
+    def next_action(self, actions: Sequence[int], _: Sequence[float]) -> list[int] | None:
+        following = self.model._sample_next(self.before, actions[0], self.generator)
+        self.before = actions[0]
+        return None if following == len(self.model.mean_lengths) else [following]
+
+    def length(self, actions: Sequence[int]) -> list[float]:
+        (last,) = actions
+        return [self.generator.normal(self.model.mean_lengths[last], self.model.std_lengths[last])]
+
+
 def _histories(before: int, last: int) -> tuple[tuple[int, ...], ...]:
     return (before, last), (last,), ()
 
 
-def _length_statistics(
-    transcripts: Sequence[Segments], num_classes: int
+def length_statistics(
+    transcripts: Sequence[Segments], num_classes: int, least: int = 1
 ) -> tuple[Float[np.ndarray, " classes"], Float[np.ndarray, " classes"]]:
+    """Return mean and standard deviation of the frames that segments of each class last.
+
+    Args:
+        transcripts: Segments of whole videos.
+        num_classes: Classes of the data set.
+        least: Segments that a class needs; one with fewer has the statistics of all segments.
+    """
     labels = np.concatenate([transcript.labels for transcript in transcripts])
     lengths = np.concatenate([transcript.lengths for transcript in transcripts])
     of_class = [lengths[labels == action] for action in range(num_classes)]
-    known = [own if len(own) else lengths for own in of_class]
+    known = [own if len(own) >= least else lengths for own in of_class]
     return np.array([own.mean() for own in known]), np.array([own.std() for own in known])
+
+
+def majority(preds: Int[Tensor, "samples frames"]) -> Int[Tensor, " frames"]:
+    """Return the label that most samples give each frame; the smallest id on ties."""
+    return preds.cpu().mode(dim=0).values

@@ -2,7 +2,8 @@
 
 One HDF5 group per video id; in it one data set per observation ratio, named `obs_0.2`: integers of
 shape (num_samples, num_frames) at the annotation rate, frame 0 = first frame of the video; -200 is
-no class. Root attributes, all optional: `dataset`, `split`, `synthetic`, `run`.
+no class. Root attributes, all optional: `dataset`, `split`, `synthetic`, `run`, `method`, and
+`observation`: whose labels the observed part has.
 """
 
 import zlib
@@ -24,7 +25,7 @@ class DensePredictionsWriter(PredictionsWriter):
 
     Args:
         path: The file to make; one of that name is replaced.
-        attributes: Root attributes (`dataset`, `split`, `synthetic`, `run`).
+        attributes: Root attributes (`dataset`, `split`, `synthetic`, `run`, `method`, ..).
     """
 
     def add(

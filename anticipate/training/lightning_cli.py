@@ -236,9 +236,12 @@ class AnticipateCLI(LightningCLI):
             )
 
     def instantiate_classes(self) -> None:
-        """Build data, model and trainer."""
+        """Build data, model and trainer, and load the run that a model of labels observes with."""
+        from anticipate.training.loading import load_observer  # it reads runs by our parser
+
         with own_errors():
             super().instantiate_classes()
+        load_observer(self.model, self.datamodule)
 
     def instantiate_trainer(self, **settings: Any) -> pl.Trainer:
         """Build the trainer, whose checkpoints are written whole or not at all."""

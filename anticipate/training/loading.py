@@ -12,8 +12,11 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from anticipate.errors import CheckpointError
+from anticipate.datasets.batches.dense_module import DenseDataModule
+from anticipate.errors import CheckpointError, ConfigError
 from anticipate.files import CHECKPOINT, CONFIG
+from anticipate.models.dense_anticipator import DenseAnticipator
+from anticipate.models.segment_anticipator import SegmentAnticipator
 from anticipate.training.checkpoints import load_weights, read_checkpoint
 from anticipate.training.lightning_cli import (
     AnticipateCLI,
@@ -66,6 +69,52 @@ def load_marked(
     allow_foreign: bool = False,
 ) -> tuple[Experiment, str]:
     """Return what `load` does, and the caveat that results have to carry; empty where none."""
+    experiment, caveat = _load(run, data, settings, allow_foreign)
+    load_observer(*experiment)
+    return experiment, caveat
+
+
+def load_observer(model: LightningModule, data: LightningDataModule) -> None:
+    """Load the run that labels the observed part for a model of labels; others need none.
+
+    Args:
+        model: The model, which names the run.
+        data: Its data.
+
+    Raises:
+        ConfigError: The run is none, or its model sees other tokens or no features.
+        CheckpointError: It was trained on another data set, file or split.
+    """
+    if not isinstance(model, SegmentAnticipator) or model.observer_run is None:
+        return
+    run = model.observer_run
+    assert isinstance(data, DenseDataModule)
+    if not run.exists():
+        raise ConfigError(
+            f"observation is {run}: expected ground_truth, a predictions file (.h5), or an "
+            "existing run folder or checkpoint"
+        )
+    (observer, its_data), _ = _load(run, data.path, [f"--data.split={data.split}"])
+    if not isinstance(observer, DenseAnticipator) or isinstance(observer, SegmentAnticipator):
+        raise ConfigError(
+            f"observation {run} is a {type(observer).__name__}, which labels no frames: name a run "
+            "of a dense model that sees features, such as MixANT"
+        )
+    assert isinstance(its_data, DenseDataModule)
+    if its_data.sample_rate != data.sample_rate:
+        raise ConfigError(
+            f"observation {run} was trained with sample rate {its_data.sample_rate}, here it is "
+            f"{data.sample_rate}: add --data.sample_rate {its_data.sample_rate}"
+        )
+    model.observe(observer)
+
+
+def _load(
+    run: str | Path,
+    data: str | Path | None,
+    settings: Sequence[str],
+    allow_foreign: bool = False,
+) -> tuple[Experiment, str]:
     run = Path(run)
     ckpt = run / CHECKPOINT if run.is_dir() else run
     if not ckpt.is_file():

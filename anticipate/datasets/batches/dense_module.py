@@ -12,6 +12,7 @@ from anticipate.datasets.batches.buckets import STEPS_PER_POOL, LengthBuckets, e
 from anticipate.datasets.batches.dense_items import DenseDataset, collate_dense
 from anticipate.datasets.batches.file_module import FileDataModule
 from anticipate.datasets.batches.subsets import held_out, spread
+from anticipate.datasets.batches.transcripts import TranscriptDataset, collate_transcripts
 from anticipate.datasets.file.dense_file import DenseStore
 from anticipate.datasets.release.options import add_dense_options
 from anticipate.errors import ConfigError
@@ -177,7 +178,13 @@ class DenseDataModule(FileDataModule):
         rank_zero_only(notice)(f"{self.dataset}, split {self.split}: {videos}{caveat}")
 
     def train_dataloader(self) -> DataLoader:
-        """Return batches of training items of similar length."""
+        """Return batches of training items of similar length.
+
+        A model with `beginnings_per_step` gets that many beginnings of transcripts instead.
+        """
+        model = getattr(self.trainer, "lightning_module", None)
+        if beginnings := getattr(model, "beginnings_per_step", 0):
+            return self._transcript_loader(beginnings)
         dataset = self.train_dataset
         buckets = LengthBuckets(
             dataset.lengths,
@@ -197,6 +204,14 @@ class DenseDataModule(FileDataModule):
         return self._scoring_loader(self.test_dataset)
 
     predict_dataloader = test_dataloader
+
+    def _transcript_loader(self, beginnings: int) -> DataLoader:
+        dataset = TranscriptDataset(self.train_transcripts())
+        # One step per pool: a batch of nothing but first segments would tell little.
+        order = LengthBuckets(
+            dataset.lengths, beginnings, self.seed, *self._process(), steps_per_pool=1
+        )
+        return self._loader(dataset, collate_transcripts, batch_sampler=order)
 
     def _scored(self, videos: tuple[str, ...]) -> DenseDataset:
         return DenseDataset(self.store, videos, self.obs_ratios, self.sample_rate)

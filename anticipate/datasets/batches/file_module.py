@@ -2,7 +2,7 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -143,10 +143,12 @@ class FileDataModule(LightningDataModule, ABC):
             )
         return store
 
-    def _loader(self, dataset: Dataset, **batching: Any) -> DataLoader:
+    def _loader(
+        self, dataset: Dataset, collate: Callable[[Any], Any] | None = None, **batching: Any
+    ) -> DataLoader:
         return DataLoader(
             dataset,
-            collate_fn=self.collate,
+            collate_fn=collate or self.collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -1,11 +1,11 @@
 """Results of a dense test: the papers' table with the baselines, and `metrics.json`.
 
 Each baseline has two rows: after the ground truth of the observed part, which no model knows, and
-after the labels that the tested model predicts for it (majority of its samples). Mean MoC counts
-every sample, and a majority is more often right than a sample: so there are rows that compare like
-with like. The majority of the model's samples and of the tri-gram's after the ground truth are one
-future, as that of last-label; `last-label (each sample)` continues each sample by its own last
-label.
+after the labels that the tested model predicts or was given for it (majority of its samples); one,
+where those are the ground truth. Mean MoC counts every sample, and a majority is more often right
+than a sample: so there are rows that compare like with like. The majority of the model's samples
+and of the tri-gram's after the ground truth are one future, as that of last-label; `last-label
+(each sample)` continues each sample by its own last label.
 """
 
 from typing import Any
@@ -21,7 +21,8 @@ from torch import Tensor
 
 from anticipate.horizons import evaluation_window
 from anticipate.models.dense_anticipator import DenseAnticipator
-from anticipate.protocol.dense_baselines import LastLabel, TriGram
+from anticipate.models.observations import GroundTruth
+from anticipate.protocol.dense_baselines import LastLabel, TriGram, majority
 from anticipate.protocol.dense_scores import DenseScores
 from anticipate.protocol.dense_table import horizon_table
 from anticipate.training.callbacks.run_files import write_results
@@ -31,10 +32,10 @@ from anticipate.types import DenseBatch, DenseForecast
 __all__ = ["DenseResults"]
 
 
-OBSERVATIONS = ("predicted labels", "ground truth")
-"""What baselines continue: labels of the observed part, by the model or by the annotation."""
+GROUND_TRUTH = GroundTruth.name
+"""What baselines continue besides the labels of the model's own observation."""
 EACH_SAMPLE = "last-label (each sample)"
-TRIGRAM_MAJORITY = "tri-gram (ground truth, majority)"
+TRIGRAM_MAJORITY = f"tri-gram ({GROUND_TRUTH}, majority)"
 
 
 class DenseResults(Callback):
@@ -58,7 +59,8 @@ class DenseResults(Callback):
         if self.baselines:
             trigram = TriGram.fit(data.train_transcripts(), data.num_classes)
             self._models = {"last-label": LastLabel(), "tri-gram": trigram}
-        names = [f"{name} ({seen})" for name in self._models for seen in OBSERVATIONS]
+        observations = dict.fromkeys((pl_module.observation, GROUND_TRUTH))
+        names = [f"{name} ({seen})" for name in self._models for seen in observations]
         names = [EACH_SAMPLE, *names, TRIGRAM_MAJORITY] if self.baselines else names
         self._scores = {
             name: {
@@ -91,7 +93,7 @@ class DenseResults(Callback):
             if len(forecast.preds) > 1:
                 metric = self._scores[_majority_name(pl_module)][ratio]
                 metric.update(predicted.unsqueeze(0).to(targets.device), targets)
-            self._continue(batch, row, samples, predicted, pl_module.pred_ratios[-1])
+            self._continue(batch, row, samples, predicted, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
@@ -110,10 +112,10 @@ class DenseResults(Callback):
         row: int,
         samples: Int[Tensor, "samples frames"],
         predicted: Int[Tensor, " frames"],
-        horizon: float,
+        model: DenseAnticipator,
     ) -> None:
         ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
-        past, end = evaluation_window(num_frames, ratio, horizon)
+        past, end = evaluation_window(num_frames, ratio, model.pred_ratios[-1])
         targets = batch.frame_targets[row, :num_frames]
 
         def score(name: str, preds: np.ndarray) -> None:
@@ -123,18 +125,17 @@ class DenseResults(Callback):
         if self._models and len(samples) > 1:
             own = samples[:, :past].cpu().numpy()
             score(EACH_SAMPLE, np.pad(own, ((0, 0), (0, end - past)), mode="edge"))
-        pasts = (predicted[:past], targets[:past])
-        observations = dict(zip(OBSERVATIONS, pasts, strict=True))
-        for name, model in self._models.items():
+        observations = {model.observation: predicted[:past], GROUND_TRUTH: targets[:past]}
+        for name, baseline in self._models.items():
             for observation, labels in observations.items():
-                preds = model.forecast(
+                preds = baseline.forecast(
                     labels.cpu().numpy(),
                     end,
                     len(samples),
                     np.random.default_rng([self.seed, *batch.video_ids[row].encode()]),
                 )
                 score(f"{name} ({observation})", preds)
-                if (name, observation) == ("tri-gram", "ground truth") and len(samples) > 1:
+                if (name, observation) == ("tri-gram", GROUND_TRUTH) and len(samples) > 1:
                     score(TRIGRAM_MAJORITY, majority(torch.from_numpy(preds)).unsqueeze(0).numpy())
 
     @rank_zero_only
@@ -155,8 +156,3 @@ class DenseResults(Callback):
 
 def _majority_name(model: DenseAnticipator) -> str:
     return f"{model.method} (majority)"
-
-
-def majority(preds: Int[Tensor, "samples frames"]) -> Int[Tensor, " frames"]:
-    """Return the label that most samples give each frame; the smallest id on ties."""
-    return preds.cpu().mode(dim=0).values

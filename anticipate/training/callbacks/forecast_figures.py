@@ -25,7 +25,7 @@ from anticipate.figures.saved import (
 from anticipate.figures.timeline_figure import timeline_figure
 from anticipate.files import FIGURES
 from anticipate.horizons import observed_frames, target_frames
-from anticipate.models.dense_anticipator import DenseAnticipator
+from anticipate.models.dense_anticipator import OWN_LABELS, DenseAnticipator
 from anticipate.training.callbacks.drawing import add_figure, check_count, data_of, note, writers
 from anticipate.types import DenseBatch, DenseForecast
 
@@ -68,7 +68,8 @@ class ForecastFigures(Callback):
         forecast = _forecast(trainer, pl_module, batch)
         for row, video_id in enumerate(batch.video_ids):
             timeline = self._timeline(data_of(trainer), batch, forecast, row)
-            add_figure(trainer, f"forecast/{video_id}", _draw(timeline, data_of(trainer)))
+            figure = _draw(timeline, data_of(trainer), pl_module)
+            add_figure(trainer, f"forecast/{video_id}", figure)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the videos and the folder."""
@@ -88,15 +89,17 @@ class ForecastFigures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the chosen videos of the batch; each is in the batches of one process."""
-        for row, video_id in enumerate(batch.video_ids if self._test_videos else ()):
+        if not self._test_videos or not isinstance(pl_module, DenseAnticipator):
+            return
+        for row, video_id in enumerate(batch.video_ids):
             if video_id in self._test_videos:
                 timeline = self._timeline(data_of(trainer), batch, outputs["forecast"], row)
-                self._save(trainer, timeline)
+                self._save(trainer, timeline, pl_module)
 
-    def _save(self, trainer: pl.Trainer, timeline: Timeline) -> None:
+    def _save(self, trainer: pl.Trainer, timeline: Timeline, model: DenseAnticipator) -> None:
         assert self._folder is not None
         self._folder.mkdir(parents=True, exist_ok=True)
-        figure = _draw(timeline, data_of(trainer))
+        figure = _draw(timeline, data_of(trainer), model)
         name = timeline_name(timeline.video_id, timeline.obs_ratio)
         figure.savefig(self._folder / f"{name}.png")
         write_timeline(self._folder, timeline)
@@ -121,7 +124,9 @@ class ForecastFigures(Callback):
         return Timeline(video_id, ratio, observed, float(data.store.fps), data.vocabulary, rows)
 
 
-def _draw(timeline: Timeline, data: DenseDataModule) -> Any:
+def _draw(timeline: Timeline, data: DenseDataModule, model: DenseAnticipator) -> Any:
+    own = model.observation == OWN_LABELS
+    labels_from = "" if own else f"observed: {model.observation}"
     part = " (training video)" if timeline.video_id in data.train_videos else ""
     return timeline_figure(
         timeline.rows,
@@ -129,7 +134,7 @@ def _draw(timeline: Timeline, data: DenseDataModule) -> Any:
         timeline.classes,
         timeline.fps,
         f"{timeline.video_id}{part}, {100 * timeline.obs_ratio:g} % observed",
-        note(data),
+        ", ".join(filter(None, (note(data), labels_from))),
     )
 
 

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.files import PREDICTIONS
+from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.protocol.dense_predictions import DensePredictionsWriter
 from anticipate.protocol.short_term_predictions import ShortTermPredictionsWriter
@@ -77,6 +78,8 @@ def _open(path: Path, model: pl.LightningModule, data: Any) -> Writer:
     if isinstance(model, ShortTermAnticipator):
         own = data.protocol.taxonomy[2:] if model.scores_verbs_and_nouns else ()
         return ShortTermPredictionsWriter(path, data.num_classes, own, **about).__enter__()
+    assert isinstance(model, DenseAnticipator)  # the command line pairs models and data
+    about |= {"method": model.method, "observation": model.observation}
     return DensePredictionsWriter(path, **about).__enter__()
 
 
