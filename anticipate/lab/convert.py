@@ -14,7 +14,7 @@ from anticipate.console import CommandParser, notice
 from anticipate.datasets.file.data_file import DataFile
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import CheckpointError, ConfigError
-from anticipate.nn import aga, avt, futr, rulstm, testra
+from anticipate.nn import aga, avt, futr, gtda, rulstm, testra
 from anticipate.training.checkpoints import read_tensors
 from anticipate.training.settings import RECIPES, read_yaml
 
@@ -172,6 +172,14 @@ def _read_futr(weights: Any, options: argparse.Namespace) -> Converted:
     return Converted(network, arguments, "QueryAnticipator", "network", {}, {})
 
 
+def _read_gtda(weights: Any, options: argparse.Namespace) -> Converted:
+    network, arguments = gtda.read_reference(weights, options.self_conditioning)
+    if isinstance(network, gtda.DeterministicGTDA):
+        return Converted(network, arguments, "FrameAnticipator", "network", {}, {})
+    others = {"load_balancing": 0.0, "loss_reduction": "released"}
+    return Converted(network, arguments, "DiffusionAnticipator", "denoiser", others, {})
+
+
 def _read_rulstm(weights: Any, options: argparse.Namespace) -> Converted:
     """Return RULSTM or its fusion, which the settings describe by one of its branches.
 
@@ -260,4 +268,12 @@ def _parser() -> argparse.ArgumentParser:
         "futr", "weights of FUTR's authors", read=_read_futr, task="dense"
     ).add_argument
     add("--num-heads", type=int, default=8, metavar="N", help="attention heads (default: 8)")
+    add_system(
+        "gtda", "weights of GTDA's authors, either variant", read=_read_gtda, task="dense"
+    ).add_argument(
+        "--no-self-conditioning",
+        dest="self_conditioning",
+        action="store_false",
+        help="the weights were trained without the previous estimate as input",
+    )
     return parser

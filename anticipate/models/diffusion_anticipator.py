@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from anticipate.choices import checked_choices
 from anticipate.datasets.batches.buckets import LengthBuckets
@@ -28,7 +27,7 @@ from anticipate.diffusion.schedule import (
 from anticipate.errors import ConfigError
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
-from anticipate.models.learning_rate import OptimizerCallable, cosine
+from anticipate.models.learning_rate import OptimizerCallable, cosine, plateau
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
 from anticipate.nn.cuda_graphs import Accelerate, GraphedDenoiser
@@ -172,9 +171,11 @@ class DiffusionAnticipator(DenseAnticipator):
         """Return (1 - lambda) L_rec + lambda L_lb (Eq. 19)."""
         x_0 = one_hot(batch.targets, batch.valid, self.num_classes)
         output = self._denoise_noisy(batch, x_0)
-        reconstruction = self.length_weight * reconstruction_loss(
-            x_0, output.x_0, batch.valid, self.loss_reduction
-        )
+        losses = [
+            reconstruction_loss(x_0, stage, batch.valid, self.loss_reduction)
+            for stage in output.stages
+        ]
+        reconstruction = self.length_weight * torch.stack(losses).sum()
         balancing = load_balancing_loss(output.gamma, self._usage_before(output.gamma))
         loss = (1 - self.load_balancing) * reconstruction + self.load_balancing * balancing
         self._log_training(loss, reconstruction, balancing, output.gamma, len(x_0))
@@ -206,11 +207,12 @@ class DiffusionAnticipator(DenseAnticipator):
             with torch.no_grad():
                 self_cond = self.graphed(x_t, t, condition, batch.observed, batch.valid).x_0
         output = self.graphed(x_t, t, condition, batch.observed, batch.valid, self_cond)
-        if output.x_0.shape != x_t.shape:
-            raise ConfigError(
-                f"{type(self.denoiser).__name__}.forward returned an x_0 of shape "
-                f"{tuple(output.x_0.shape)}: expected that of x_t, {tuple(x_t.shape)}"
-            )
+        for name, estimate in (("an x_0", output.x_0), ("a stage", output.stages[-1])):
+            if estimate.shape != x_t.shape:
+                raise ConfigError(
+                    f"{type(self.denoiser).__name__}.forward returned {name} of shape "
+                    f"{tuple(estimate.shape)}: expected that of x_t, {tuple(x_t.shape)}"
+                )
         return output
 
     def _log_training(
@@ -304,13 +306,9 @@ class DiffusionAnticipator(DenseAnticipator):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer, and a cosine or the plateau rule on the epoch's training loss."""
         optimizer = self.optimizer(decay_groups(self.denoiser))
-        if self.lr_schedule == "cosine":
-            schedule = cosine(optimizer, self.trainer, self.warmup_steps)
-            return {"optimizer": optimizer, "lr_scheduler": schedule}
-        plateau = ReduceLROnPlateau(
-            optimizer, factor=self.plateau_factor, patience=self.plateau_patience
+        schedule = (
+            cosine(optimizer, self.trainer, self.warmup_steps)
+            if self.lr_schedule == "cosine"
+            else plateau(optimizer, self.plateau_factor, self.plateau_patience)
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss", "interval": "epoch"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

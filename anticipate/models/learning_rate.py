@@ -7,7 +7,7 @@ from typing import Literal
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from anticipate.errors import ConfigError
 
@@ -136,3 +136,15 @@ def _known_steps(trainer: pl.Trainer) -> int | float:
     if not math.isfinite(total) or total < 1:
         raise ConfigError(UNKNOWN_LENGTH)
     return total
+
+
+def plateau(optimizer: Optimizer, factor: float = 0.5, patience: int = 10) -> LRSchedulerConfigType:
+    """Return a schedule that falls when the training loss of an epoch stops falling.
+
+    Args:
+        optimizer: Its learning rates are those of the start.
+        factor: What they are multiplied by.
+        patience: Epochs without progress before that.
+    """
+    schedule = ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
+    return {"scheduler": schedule, "monitor": "train/loss", "interval": "epoch"}

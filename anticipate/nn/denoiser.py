@@ -25,13 +25,23 @@ RoutingContext = Literal["observed", "full"]
 BlockReading = Literal["manta", "prenorm2"]
 
 
-class DenoiserOutput(NamedTuple):
-    """What a denoiser returns."""
-
+class _DenoiserOutput(NamedTuple):
     x_0: Float[Tensor, "batch tokens classes"]
     """Estimate of the clean one-hot labels; zero on padding."""
     gamma: Float[Tensor, "blocks routers batch experts"]
     """Router probabilities of every mixture block; zero blocks without a mixture."""
+    stages: Float[Tensor, "stages batch tokens classes"]
+    """Every estimate that is trained, the last one x_0; where none are given x_0 alone."""
+
+
+class DenoiserOutput(_DenoiserOutput):
+    """What a denoiser returns."""
+
+    __slots__ = ()
+
+    def __new__(cls, x_0: Tensor, gamma: Tensor, stages: Tensor | None = None) -> "DenoiserOutput":
+        """Let x_0 be the only stage of a network without stages."""
+        return super().__new__(cls, x_0, gamma, x_0.unsqueeze(0) if stages is None else stages)
 
 
 class Denoiser(nn.Module, ABC):
@@ -246,7 +256,7 @@ class BlockStack(Denoiser):
         channel_dropout: float,
     ) -> None:
         super().__init__()
-        _check_sizes(d_model, num_layers)
+        check_sizes(d_model, num_layers)
         self.num_classes, self.self_conditioning = num_classes, self_conditioning
         self.channel_dropout = nn.Dropout1d(channel_dropout)
         label_dim = num_classes * (2 if self_conditioning else 1)
@@ -267,10 +277,7 @@ class BlockStack(Denoiser):
         observed: Bool[Tensor, "batch tokens"],
     ) -> Float[Tensor, "batch tokens d_model"]:
         """Return what depends on the video alone: projected features, zero where not observed."""
-        num_tokens = observed.shape[1]
-        projected = self.feature_proj(features[:, :num_tokens])
-        projected = F.pad(projected, (0, 0, 0, num_tokens - projected.shape[1]))
-        return projected * observed.unsqueeze(-1)
+        return for_all_tokens(self.feature_proj(features[:, : observed.shape[1]]), observed)
 
     def forward(
         self,
@@ -298,7 +305,21 @@ class BlockStack(Denoiser):
         return DenoiserOutput(self.head(h) * mask, stacked)
 
 
-def _check_sizes(d_model: int, num_layers: int) -> None:
+def for_all_tokens(
+    projected: Float[Tensor, "batch observed_tokens channels"],
+    observed: Bool[Tensor, "batch tokens"],
+) -> Float[Tensor, "batch tokens channels"]:
+    """Return projected features of all tokens, zero where nothing is observed."""
+    missing = observed.shape[1] - projected.shape[1]
+    return F.pad(projected, (0, 0, 0, missing)) * observed.unsqueeze(-1)
+
+
+def check_sizes(d_model: int, num_layers: int) -> None:
+    """Refuse sizes that no denoiser can have.
+
+    Raises:
+        ConfigError: An odd or too small width, or no layers.
+    """
     if d_model < 4 or d_model % 2:
         raise ConfigError(
             f"d_model must be even and at least 4 (half sines, half cosines), got {d_model}"

@@ -12,7 +12,17 @@ import yaml
 from anticipate import nn
 from anticipate.cli import main
 from anticipate.datasets.file.short_term_file import ShortTermStore
-from anticipate.nn import AVT, FUTR, RULSTM, RULSTMFusion, avt, futr, rulstm
+from anticipate.nn import (
+    AVT,
+    FUTR,
+    GTDA,
+    RULSTM,
+    DeterministicGTDA,
+    RULSTMFusion,
+    avt,
+    futr,
+    rulstm,
+)
 from anticipate.training.loading import load
 from tests.nn.reencoding_aga import ReencodingAGA
 
@@ -272,3 +282,91 @@ def test_data_of_other_sizes_is_refused(tmp_path, capsys, short_term_file, synth
             convert(source, "--output", output, "--data", data)
         assert message in capsys.readouterr().err
         assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "model"),
+    [(GTDA, "DiffusionAnticipator"), (DeterministicGTDA, "FrameAnticipator")],
+    ids=["stochastic", "deterministic"],
+)
+def test_weights_of_gtda_make_a_run_that_tests(network, model, tmp_path, synthetic_file, capsys):
+    torch.manual_seed(0)
+    ours = network(20, 16, d_model=8, num_stages=2, num_layers=2)
+    source, ckpt = tmp_path / "released.pt", tmp_path / "converted" / "gtda.ckpt"
+    torch.save(in_their_names(ours), source)
+    convert(source, "--output", ckpt, "--data", synthetic_file, system="gtda")
+    experiment, data = load(ckpt)
+    assert type(experiment).__name__ == model
+    assert data.path == str(synthetic_file)
+    read = getattr(experiment, "denoiser", None) or experiment.network
+    expected = ours.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
+    settings = [f"--run_dir={tmp_path / 'runs'}", "--trainer.enable_progress_bar=false"]
+    settings += ["--data.limit_test_videos=2", "--data.sample_rate=30"]
+    if model == "DiffusionAnticipator":
+        settings += ["--model.num_samples=2", "--model.num_inference_steps=2"]
+    config = ["--config", str(ckpt.with_name("config.yaml")), "--ckpt_path", str(ckpt)]
+    main(["test", *config, *settings])
+    (metrics,) = tmp_path.rglob("metrics.json")
+    assert network.method in metrics.read_text()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["explain", "experts", f"--ckpt={ckpt}", f"--data={synthetic_file}", "--output=none"])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"anticipate: {ckpt} is of a model without")
+
+
+def in_their_names(network):
+    """Tensors of a GTDA of ours by its authors' names."""
+    state = {}
+
+    def put(name, module, columns=None):
+        weight = module.weight if columns is None else module.weight[:, columns]
+        state[f"ms_tcn.{name}.weight"] = weight.unsqueeze(-1) if columns is not None else weight
+        state[f"ms_tcn.{name}.bias"] = module.bias
+
+    for number, stage in enumerate(network.refinement.stages):
+        name = f"stages.{number - 1}" if number else "stage1"
+        labels, width = stage.widths[0], stage.in_proj.in_features
+        own = labels - 20 if stage.time else labels  # all but the previous estimate, which is last
+        put(
+            f"{name}.conv_1x1",
+            stage.in_proj,
+            [*range(own), *range(labels, width), *range(own, labels)],
+        )
+        put(f"{name}.conv_out", stage.head, range(8))
+        if stage.time:
+            put(f"{name}.time_mlp.1", stage.time.mlp[0])
+            put(f"{name}.time_mlp.3", stage.time.mlp[2])
+        for i, layer in enumerate(stage.layers):
+            for part, kind in enumerate(("conv_dilated", "gate_conv_dilated")):
+                rows = slice(8 * part, 8 * part + 8)
+                state[f"ms_tcn.{name}.layers.{i}.{kind}.weight"] = layer.conv.weight[rows]
+                state[f"ms_tcn.{name}.layers.{i}.{kind}.bias"] = layer.conv.bias[rows]
+            put(f"{name}.layers.{i}.conv_1x1", layer.proj)
+            if layer.film:
+                put(f"{name}.layers.{i}.time_mlp.1", layer.film.proj)
+    return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "name"), [(48, "Breakfast"), (19, "Salads50"), (202, "Assembly101")]
+)
+def test_the_dense_data_set_follows_from_the_number_of_actions(tmp_path, num_classes, name):
+    source, ckpt = tmp_path / "released.pt", tmp_path / "converted" / "gtda.ckpt"
+    network = DeterministicGTDA(num_classes, 4, d_model=8, num_stages=1, num_layers=1)
+    torch.save(in_their_names(network), source)
+    convert(source, "--output", ckpt, system="gtda")
+    document = yaml.safe_load(ckpt.with_name("config.yaml").read_text())
+    assert document["data"] == {"class_path": name}
+
+
+def test_short_term_data_are_no_data_of_gtda(tmp_path, capsys, short_term_file):
+    source, output = tmp_path / "released.pt", tmp_path / "converted" / "gtda.ckpt"
+    network = DeterministicGTDA(120, 2, d_model=8, num_stages=1, num_layers=1)
+    torch.save(in_their_names(network), source)
+    with pytest.raises(SystemExit):
+        convert(source, "--output", output, "--data", short_term_file("ek100"), system="gtda")
+    error = capsys.readouterr().err
+    assert "holds 'ek100', expected one of 50salads, assembly101, breakfast" in error
+    assert not output.exists()

@@ -54,10 +54,11 @@ def linear(
 def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
     """Return whether both are float32 on the CPU, and shall stay so under autocast.
 
-    torch.compile chooses by itself among the ways to multiply.
+    torch.compile chooses by itself among the ways to multiply; oneDNN refuses matrices without
+    columns.
     """
     on_cpu = _ONEDNN_FOUND and x.device.type == "cpu" and not torch.compiler.is_compiling()
-    precise = x.dtype == weight.dtype == torch.float32
+    precise = x.dtype == weight.dtype == torch.float32 and weight.numel() > 0
     return on_cpu and precise and not torch.is_autocast_enabled("cpu")
 
 
