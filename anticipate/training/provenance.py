@@ -61,10 +61,17 @@ class DataRecord(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the record."""
+        """Add the record, and leave out facts of the data that no checkpoint may hold.
+
+        Lightning keeps what a model was built with, facts of the data included. Those that are
+        tuples with names could not be read again without running code.
+        """
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, FileDataModule):
             checkpoint[KEY] = describe(data)
+        built_with = checkpoint.get(pl_module.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        for name in [name for name, fact in built_with.items() if hasattr(fact, "_fields")]:
+            del built_with[name]
 
 
 def caveat(trainer: pl.Trainer) -> str:

@@ -24,7 +24,7 @@ from anticipate.protocol.video_recalls import VideoRecalls
 from anticipate.training.callbacks.drawing import writers
 from anticipate.training.callbacks.run_files import write_results
 from anticipate.training.provenance import caveat
-from anticipate.types import ShortTermBatch
+from anticipate.types import ShortTermBatch, TickBatch
 
 __all__ = ["ShortTermResults"]
 
@@ -112,7 +112,9 @@ class ShortTermResults(Callback):
                 _write_videos(trainer, "test", self._videos)
             self._publish(trainer, pl_module, rows)
 
-    def _forecast(self, name: str, batch: ShortTermBatch) -> Float64[np.ndarray, "rows actions"]:
+    def _forecast(
+        self, name: str, batch: ShortTermBatch | TickBatch
+    ) -> Float64[np.ndarray, "rows actions"]:
         if name == FREQUENCY:
             return self._prior.forecast(len(batch.segment_ids))
         last = [self._last_actions[segment_id] for segment_id in batch.segment_ids]
