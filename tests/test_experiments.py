@@ -13,7 +13,6 @@ import yaml
 from anticipate.catalog import data_sets
 from anticipate.cli import main
 from anticipate.lab.studies import STUDY_FILE
-from anticipate.nn import FUTR
 from anticipate.training.lightning_cli import FROM_DATA
 from anticipate.training.settings import config_chain, run_name
 
@@ -54,6 +53,7 @@ TINY_MODELS = {
     ],
     "GTDA": ["--model.denoiser.d_model=8", *SAMPLING],
     "DeterministicGTDA": ["--model.network.d_model=8"],
+    "DiffAnt": ["--model.network.hidden_dim=8", *SAMPLING],
     "AGA": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
     "AVT": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
     "TeSTra": ["--model.network.hidden_dim=8", "--model.network.num_heads=2"],
@@ -179,16 +179,18 @@ def test_recipes_of_mixant_hold_the_paper_s_numbers(settings_of):
         )
 
 
-# From the released code; Assembly101 as inferred from it. Counts of the released network.
+# From the released code of FUTR, with its counts; Assembly101 and DiffAnt as inferred from it.
 @pytest.mark.parametrize(
     ("name", "num_classes", "sample_rate", "batch_size", "epochs", "parameters"),
     [
         ("futr_breakfast", 48, 3, 16, 60, 1_193_314),
         ("futr_50salads", 19, 6, 8, 70, 17_380_904),
         ("futr_assembly101", 202, 6, 16, 60, 18_541_462),
+        ("diffant_breakfast", 48, 3, 16, 60, 1_347_810),
+        ("diffant_50salads", 19, 6, 8, 70, 19_753_512),
     ],
 )
-def test_recipes_of_futr_hold_the_released_numbers(
+def test_recipes_of_segments_hold_the_released_numbers(
     settings_of, name, num_classes, sample_rate, batch_size, epochs, parameters
 ):
     config = settings_of(ROOT / "experiments" / f"{name}.yaml")
@@ -199,7 +201,9 @@ def test_recipes_of_futr_hold_the_released_numbers(
     assert (optimizer["lr"], optimizer["weight_decay"]) == (1e-3, 5e-3)
     assert (model["warmup_epochs"], config["trainer"]["max_epochs"]) == (10, epochs)
     with torch.device("meta"):
-        network = FUTR(num_classes, 2048, **model["network"]["init_args"])
+        network = resolve_name(model["network"]["class_path"])(
+            num_classes, 2048, **model["network"]["init_args"]
+        )
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 

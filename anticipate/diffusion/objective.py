@@ -22,6 +22,17 @@ def add_noise(
     return alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * noise
 
 
+def noise_in(
+    x_t: Float[Tensor, "batch tokens classes"],
+    x_0: Float[Tensor, "batch tokens classes"],
+    t: Int[Tensor, " batch"],
+    alphas_cumprod: Float[Tensor, " timesteps"],
+) -> Float[Tensor, "batch tokens classes"]:
+    """Return the noise from which `add_noise` makes x_t of x_0."""
+    alpha_bar = alphas_cumprod[t].to(x_0.dtype)[:, None, None]
+    return (x_t - alpha_bar.sqrt() * x_0) / (1 - alpha_bar).sqrt()
+
+
 def one_hot(
     targets: Int[Tensor, "batch tokens"], valid: Bool[Tensor, "batch tokens"], num_classes: int
 ) -> Float[Tensor, "batch tokens classes"]:

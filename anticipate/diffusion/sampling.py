@@ -1,19 +1,24 @@
 """Reverse diffusion: many futures of many videos as one batch (MixANT Eq. 13)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from anticipate.console import notice
+from anticipate.diffusion.objective import add_noise, noise_in
 from anticipate.errors import ConfigError
 
 Labels = Float[Tensor, "batch tokens classes"]
 
 Denoise = Callable[[Labels, Int[Tensor, " batch"], Labels | None], Labels]
 """Maps (x_t, t, previous estimate of x_0 or None) to an estimate of x_0."""
+
+Latents = Float[Tensor, "rows slots hidden"]
+
+Renoise = Literal["forward", "ddim"]
 
 
 def sample(denoise: Denoise, x_T: Labels, scheduler: Any) -> Labels:
@@ -30,6 +35,34 @@ def sample(denoise: Denoise, x_T: Labels, scheduler: Any) -> Labels:
         x_0 = denoise(x_t, steps, x_0)
         x_t = scheduler.step(x_0, t, x_t).prev_sample
     return x_t
+
+
+def sample_latents(
+    estimate: Callable[[Latents, Int[Tensor, " rows"]], Latents],
+    noise: Float[Tensor, "steps rows slots hidden"],
+    timesteps: Int[Tensor, " steps"],
+    alphas_cumprod: Float[Tensor, " t"],
+    renoise: Renoise = "forward",
+) -> Latents:
+    """Estimate z_0 from pure noise, add noise to the estimate, and so on; return the last estimate.
+
+    Args:
+        estimate: The network: maps (z_s, s) to an estimate of z_0.
+        noise: Where each future starts, then the noise of every further step: the only source of
+            randomness.
+        timesteps: Steps s to visit, falling.
+        alphas_cumprod: Products of alpha up to each training step.
+        renoise: `forward` adds fresh noise, as the forward process does (DiffAnt); `ddim` adds the
+            noise that z_s holds if the estimate is right, so that the start alone is random.
+    """
+    steps = timesteps.to(noise.device).unsqueeze(1).expand(noise.shape[:2])
+    z_s = noise[0]
+    z_0 = estimate(z_s, steps[0])
+    for fresh, before, s in zip(noise[1:], steps[:-1], steps[1:], strict=True):
+        added = fresh if renoise == "forward" else noise_in(z_s, z_0, before, alphas_cumprod)
+        z_s = add_noise(z_0, added, s, alphas_cumprod)
+        z_0 = estimate(z_s, s)
+    return z_0
 
 
 def in_parts(

@@ -27,6 +27,7 @@ from anticipate.errors import ConfigError
 
 Sampler = Literal["ddim", "dpmsolver++", "unipc"]
 Spacing = Literal["leading", "trailing"]
+Noise = Literal["cosine", "sqrt"]
 
 
 def cosine_alphas_cumprod(num_train_timesteps: int) -> Float[Tensor, " t"]:
@@ -39,6 +40,22 @@ def cosine_alphas_cumprod(num_train_timesteps: int) -> Float[Tensor, " t"]:
     ratios = (alpha_bar(after) / alpha_bar(before) for before, after in pairwise(times))
     betas = [min(1 - ratio, 0.999) for ratio in ratios]
     return torch.cumprod(1.0 - torch.tensor(betas, dtype=torch.float32), dim=0)
+
+
+def sqrt_alphas_cumprod(num_train_timesteps: int) -> Float[Tensor, " t"]:
+    """Return 1 - sqrt(s / S + 1e-4), common where text is diffused in a latent space.
+
+    From Diffusion-LM (Li et al., NeurIPS 2022): noise comes early, as a little of it leaves the
+    nearest embedding of a latent as it is.
+    """
+    return 1 - (torch.arange(num_train_timesteps) / num_train_timesteps + 1e-4).sqrt()
+
+
+ALPHAS_CUMPROD: dict[Noise, Callable[[int], Tensor]] = {
+    "cosine": cosine_alphas_cumprod,
+    "sqrt": sqrt_alphas_cumprod,
+}
+"""Products of alpha up to each training step, by the name of the schedule."""
 
 
 class Step(NamedTuple):

@@ -29,7 +29,7 @@ from anticipate.models.averaging import WarmUpEMA
 from anticipate.models.dense_anticipator import DenseAnticipator, decay_groups
 from anticipate.models.learning_rate import OptimizerCallable, cosine, plateau
 from anticipate.models.network_settings import KEY, check_network, plain_settings
-from anticipate.models.seeds import seed_of
+from anticipate.models.seeds import forecast_seeds, seed_of
 from anticipate.nn.cuda_graphs import Accelerate, GraphedDenoiser
 from anticipate.nn.denoiser import Denoiser, DenoiserOutput
 from anticipate.nn.mixant import MixANT, expert_usage, load_balancing_loss, router_entropy
@@ -237,10 +237,7 @@ class DiffusionAnticipator(DenseAnticipator):
     def forecast(self, batch: DenseBatch) -> DenseForecast:
         """Sample futures; each depends on (seed, video, ratio, sample), never on its batch."""
         num_tokens = batch.valid.sum(dim=1).tolist()
-        seeds = [
-            seed_of(self.seed, "forecast", video_id, ratio)
-            for video_id, ratio in zip(batch.video_ids, batch.obs_ratios, strict=True)
-        ]
+        seeds = forecast_seeds(self.seed, batch)
         noise = initial_noise(seeds, num_tokens, self.num_samples, self.num_classes)
         condition = self.denoiser.encode(batch.features, batch.observed)
         videos = torch.arange(len(seeds), device=self.device).repeat(self.num_samples)

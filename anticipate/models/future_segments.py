@@ -96,6 +96,15 @@ def duration_loss(
     return errors.square().sum() / segments.sum()
 
 
+def segment_losses(output: FUTROutput, targets: SegmentTargets) -> dict[str, Float[Tensor, ""]]:
+    """Return the losses of observed labels, future actions and durations by their log names."""
+    return {
+        "train/segmentation": class_loss(output.segmentation, targets.past),
+        "train/actions": class_loss(output.actions, targets.actions),
+        "train/durations": duration_loss(output.durations, targets.durations),
+    }
+
+
 def segment_labels(
     output: FUTROutput, batch: DenseBatch, sample_rate: int, released: bool = False
 ) -> Int[Tensor, "batch frames"]:

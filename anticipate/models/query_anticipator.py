@@ -10,12 +10,7 @@ from torch import Tensor, nn
 from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
 from anticipate.models.dense_anticipator import DenseAnticipator
-from anticipate.models.future_segments import (
-    class_loss,
-    duration_loss,
-    segment_labels,
-    segment_targets,
-)
+from anticipate.models.future_segments import segment_labels, segment_losses, segment_targets
 from anticipate.models.learning_rate import OptimizerCallable, WarmUp, epoch_cosine
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.seeds import seed_of
@@ -86,16 +81,8 @@ class QueryAnticipator(DenseAnticipator):
         torch.manual_seed(seed_of(self.seed, "train", self.global_step, self.global_rank))
 
     def training_step(self, batch: DenseBatch) -> Tensor:
-        """Return the sum of the losses of observed labels, future actions and durations."""
-        output = self._answers(batch)
-        targets = segment_targets(
-            batch, self.sample_rate, output.actions.shape[1], self.num_classes
-        )
-        losses = {
-            "train/segmentation": class_loss(output.segmentation, targets.past),
-            "train/actions": class_loss(output.actions, targets.actions),
-            "train/durations": duration_loss(output.durations, targets.durations),
-        }
+        """Return the sum of the losses."""
+        losses = self._losses(batch)
         loss = torch.stack([*losses.values()]).sum()
         self.log_dict(
             {"train/loss": loss, **losses},
@@ -105,6 +92,12 @@ class QueryAnticipator(DenseAnticipator):
             batch_size=len(batch.obs_ratios),
         )
         return loss
+
+    def _losses(self, batch: DenseBatch) -> dict[str, Tensor]:
+        output = self._answers(batch)
+        num_queries = output.actions.shape[1]
+        targets = segment_targets(batch, self.sample_rate, num_queries, self.num_classes)
+        return segment_losses(output, targets)
 
     @torch.no_grad()
     def forecast(self, batch: DenseBatch) -> DenseForecast:

@@ -20,7 +20,7 @@ from anticipate.horizons import target_frames
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.network_settings import KEY, check_network, plain_settings
 from anticipate.models.observations import FileLabels, GroundTruth, Observation, RunLabels
-from anticipate.models.seeds import seed_of
+from anticipate.models.seeds import forecast_seeds
 from anticipate.nn.uaaa import CUTS, PARTS, UAAA, Continuation, CurrentLength
 from anticipate.protocol.dense_baselines import length_statistics
 from anticipate.protocol.rollout import observed_segments, roll_out
@@ -218,8 +218,7 @@ class SegmentAnticipator(DenseAnticipator):
         return DenseForecast(preds.permute(2, 1, 0).to(self.device))
 
     def _continue(self, batch: DenseBatch, row: int, labels: np.ndarray) -> np.ndarray:
-        video_id, ratio = batch.video_ids[row], batch.obs_ratios[row]
-        generator = np.random.default_rng(seed_of(self.seed, "forecast", video_id, ratio))
+        generator = np.random.default_rng(forecast_seeds(self.seed, batch)[row])
         segments = observed_segments(labels)
         future = Continuation(
             self.network,
@@ -227,7 +226,7 @@ class SegmentAnticipator(DenseAnticipator):
             segments,
             () if self.mode else generator.spawn(self.num_samples),
         )
-        num_frames = target_frames(int(batch.num_frames[row]), ratio)
+        num_frames = target_frames(int(batch.num_frames[row]), batch.obs_ratios[row])
         return roll_out(segments, future.current(), num_frames, future.next_action, future.length)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -186,10 +186,15 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, y: Slots, queries: Float[Tensor, "queries hidden"], memory: Memory) -> Slots:
-        """Return the answers so far; `queries` tell the slots apart, as positions do."""
+        """Return the answers so far; `queries` tell the slots apart, as positions do.
+
+        Several rows of `y`, one after another, can be about the same row of the memory.
+        """
         y = self.norm1(y + self.dropout(self.self_attention(y + queries, y + queries)))
-        found = self.cross_attention(y + queries, memory.keys, memory.seen)
-        y = self.norm2(y + self.dropout(found))
+        # They ask as one, so that the keys of a video are projected once.
+        asked = rearrange(y + queries, "(b s) q h -> b (s q) h", b=len(memory.keys))
+        found = self.cross_attention(asked, memory.keys, memory.seen)
+        y = self.norm2(y + self.dropout(found.view_as(y)))
         return self.norm3(y + self.dropout(self.feed_forward(y)))
 
 
@@ -297,9 +302,11 @@ class FUTR(nn.Module):
             ConfigError: More tokens than `max_tokens`.
         """
         memory = self.encoder(features, observed)
-        y = self.decoder(
-            torch.zeros_like(self.decoder.queries).expand(len(features), -1, -1), memory
-        )
+        y = torch.zeros_like(self.decoder.queries).expand(len(features), -1, -1)
+        return self.read(self.decoder(y, memory), memory)
+
+    def read(self, y: Slots, memory: Memory) -> FUTROutput:
+        """Return what the heads say of the memory and of the decoder's answers y."""
         return FUTROutput(
             self.segmentation(memory.tokens), self.actions(y), self.durations(y).squeeze(-1)
         )

@@ -6,9 +6,14 @@ import diffusers
 import pytest
 import torch
 
-from anticipate.diffusion.objective import add_noise, one_hot, reconstruction_loss
-from anticipate.diffusion.sampling import in_parts, initial_noise, sample
-from anticipate.diffusion.schedule import cosine_alphas_cumprod, make_scheduler
+from anticipate.diffusion.objective import add_noise, noise_in, one_hot, reconstruction_loss
+from anticipate.diffusion.sampling import in_parts, initial_noise, sample, sample_latents
+from anticipate.diffusion.schedule import (
+    ALPHAS_CUMPROD,
+    cosine_alphas_cumprod,
+    make_scheduler,
+    sqrt_alphas_cumprod,
+)
 from anticipate.errors import ConfigError
 
 
@@ -198,3 +203,63 @@ def test_memory_for_not_even_one_future_is_an_error_in_one_line():
     work, _ = short_of_memory(0)
     with pytest.raises(ConfigError, match="not enough GPU memory to sample one future: use fewer"):
         in_parts(work, 4, 4)
+
+
+def test_square_root_schedule_by_hand():
+    alphas = sqrt_alphas_cumprod(1000)
+    for s, expected in {0: 0.99, 250: 1 - 0.2501**0.5, 999: 1 - 0.9991**0.5}.items():
+        assert alphas[s].item() == pytest.approx(expected, rel=1e-4)
+    assert (alphas.diff() < 0).all()
+
+
+@pytest.mark.parametrize("noise", ["cosine", "sqrt"])
+@pytest.mark.parametrize("s", [0, 400, 999])
+def test_moments_of_noisy_latents(noise, s):
+    alphas = ALPHAS_CUMPROD[noise](1000)
+    z_0 = torch.tensor([2.0, -1.0]).expand(1, 100_000, 2)
+    drawn = torch.randn(z_0.shape, generator=torch.Generator().manual_seed(0))
+    z_s = add_noise(z_0, drawn, torch.tensor([s]), alphas)
+    mean, variance = alphas[s].sqrt() * z_0[0, 0], (1 - alphas[s]).expand(2)
+    torch.testing.assert_close(z_s[0].mean(dim=0), mean, rtol=0, atol=0.015)
+    torch.testing.assert_close(z_s[0].var(dim=0), variance, rtol=0.02, atol=0)
+    found = noise_in(z_s, z_0, torch.tensor([s]), alphas)
+    torch.testing.assert_close(found, drawn, rtol=0, atol=2e-3)
+
+
+def latent_noise(steps):
+    draw = {"generator": torch.Generator().manual_seed(0), "dtype": torch.float64}
+    return torch.randn(steps, 3, 4, 8, **draw)
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+@pytest.mark.parametrize("renoise", ["forward", "ddim"])
+def test_an_exact_estimate_is_returned_whatever_is_added(steps, renoise):
+    z_0 = torch.randn(3, 4, 8, dtype=torch.float64)
+    timesteps = make_scheduler("ddim", 1000, steps, "trailing").timesteps
+    alphas, seen = cosine_alphas_cumprod(1000), []
+
+    def estimate(z_s, s):
+        seen.append((z_s, s))
+        return z_0
+
+    result = sample_latents(estimate, latent_noise(steps), timesteps, alphas, renoise)
+    assert torch.equal(result, z_0)
+    assert [s.tolist() for _, s in seen] == [[s] * 3 for s in range(999, -1, -1000 // steps)]
+    number = 0 if renoise == "ddim" else steps - 1  # the start's noise stays, or fresh noise comes
+    last, s = seen[-1]
+    found = noise_in(last, z_0, s, alphas)  # the start has no share of z_0, but sqrt(abar) = 5e-5
+    torch.testing.assert_close(found, latent_noise(steps)[number], rtol=0, atol=1e-3)
+
+
+def test_ddim_on_latents_is_that_on_labels():
+    scheduler, alphas = make_scheduler("ddim", 1000, 10, "trailing"), cosine_alphas_cumprod(1000)
+    weight = torch.randn(8, 8, generator=torch.Generator().manual_seed(1)).double()
+
+    def denoise(z_s, s, previous=None):
+        return (z_s @ weight + s[:, None, None] / 1000).tanh()
+
+    noise = latent_noise(10)
+    expected = sample(denoise, noise[0], scheduler)
+    found = sample_latents(denoise, noise, scheduler.timesteps, alphas, "ddim")
+    # That on labels goes one step further, to s = -1, where the estimate is all that is left.
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
