@@ -48,7 +48,10 @@ def test_predictions_score_as_the_test_does(run, actions_file, tmp_path, capsys)
             ["--model.network.long_steps=4"],
             "data.windows has long_steps 0, the network 4: expected the same",
         ),
-        (["--data.windows.init_args.mixing=half"], "data.windows.mixing is half: expected one of none, span, released"),
+        (
+            ["--data.windows.init_args.mixing=half"],
+            "data.windows.mixing is half: expected one of none, span, released",
+        ),
         (["--data.anticipation_time=2.0"], "TeSTra anticipates 0.5 or 1 second"),
     ],
 )
