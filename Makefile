@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "anticipate needs Python >= 3.11; found $$($(PYTHON) --version); name another with: make PYTHON=python3.12 ..." >&2; exit 2; }
+# Without bytecode every process of the tests compiles the package and the tests anew.
+TEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ablations report dashboard notebooks test test-fast gpu-check check format clean
@@ -34,10 +36,10 @@ notebooks: $(READY)  ## run the notebooks again, which are kept with their outpu
 	$(BIN)/python notebooks/execute.py notebooks/*.ipynb
 
 test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(TEST)
 
 test-fast: $(READY)  ## run the tests that take a moment
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(TEST) -m "not slow"
 
 gpu-check:  ## check and measure on a GPU by the Python that is there, without .venv (OUTPUT=gpu_check.json)
 	@$(NEW_ENOUGH)

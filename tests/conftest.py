@@ -1,7 +1,11 @@
 """Fixtures that several parts of the tests need."""
 
+import fcntl
+import os
+import shutil
 import signal
 from collections.abc import Callable
+from contextlib import chdir
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,6 +18,7 @@ from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.datasets.file.short_term_file import FeatureFormat, ShortTermWriter
 from anticipate.datasets.prepare import main
 from anticipate.datasets.release.releases import RecordedVideo, ShortTermRelease, Vocabulary
+from tests.tiny import Commands
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,30 +27,115 @@ def usual_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+Shared = Callable[[str, Callable[[], None]], Path]
+
+
 @pytest.fixture(scope="session")
-def synthetic_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Fill a folder once for all processes of the tests; the others wait for the first."""
+    import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session
+
+    base = tmp_path_factory.getbasetemp()
+    base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+    def once(name: str, fill: Callable[[], None]) -> Path:
+        folder, filled = base / name, base / f"{name}.filled"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (base / f"{name}.lock").open("w") as lock, chdir(folder):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not filled.exists():
+                fill()
+                filled.touch()
+        return folder
+
+    return once
+
+
+def _prepared(shared: Shared, name: str, dataset: str, *sizes: str) -> Path:
+    words = ["prepare", dataset, "--output", f"{name}.h5", *sizes]
+    return shared(name, lambda: main(words)) / f"{name}.h5"
+
+
+@pytest.fixture(scope="session")
+def synthetic_file(shared: Shared) -> Path:
     """A small synthetic data file: 24 videos, 20 classes, 16 features, 10 fps, splits 1 and 2."""
-    path = tmp_path_factory.mktemp("data") / "synthetic.h5"
-    main(["prepare", "synthetic", "--output", str(path), "--videos", "24", "--feature-dim", "16"])
-    return path
+    return _prepared(shared, "synthetic", "synthetic", "--videos=24", "--feature-dim=16")
+
+
+ACTIONS = ("--videos=20", "--segments=12", "--feature-dim=8")
 
 
 @pytest.fixture(scope="session")
-def actions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def actions_file(shared: Shared) -> Path:
     """A small synthetic_actions file: 20 videos of a dozen segments, 44 actions, 8 features."""
-    path = tmp_path_factory.mktemp("data") / "synthetic_actions.h5"
-    sizes = ["--videos", "20", "--segments", "12", "--feature-dim", "8"]
-    main(["prepare", "synthetic_actions", "--output", str(path), *sizes])
-    return path
+    return _prepared(shared, "synthetic_actions", "synthetic_actions", *ACTIONS)
 
 
 @pytest.fixture(scope="session")
-def other_actions_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_actions_file(shared: Shared) -> Path:
     """A file like `actions_file` with other features."""
-    path = tmp_path_factory.mktemp("data") / "other_actions.h5"
-    sizes = ["--videos", "20", "--segments", "12", "--feature-dim", "8", "--seed", "1"]
-    main(["prepare", "synthetic_actions", "--output", str(path), *sizes])
-    return path
+    return _prepared(shared, "other_actions", "synthetic_actions", *ACTIONS, "--seed=1")
+
+
+def _trained(shared: Shared, name: str, data: Path) -> Path:
+    command = Commands(name, data)
+    return shared(f"{name}_run", lambda: command("fit")) / command.folder
+
+
+@pytest.fixture(scope="session")
+def demo_run(shared: Shared, synthetic_file: Path) -> Path:
+    """The finished run of a tiny MixANT on `synthetic_file`; nothing may change it."""
+    return _trained(shared, "demo", synthetic_file)
+
+
+@pytest.fixture(scope="session")
+def aga_run(shared: Shared, actions_file: Path) -> Path:
+    """The finished run of a tiny AGA on `actions_file`; nothing may change it."""
+    return _trained(shared, "aga_demo", actions_file)
+
+
+@pytest.fixture
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synthetic_file: Path) -> Commands:
+    """Commands on a tiny MixANT in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Commands("demo", synthetic_file)
+
+
+@pytest.fixture
+def aga_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actions_file: Path) -> Commands:
+    """Commands on a tiny AGA in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Commands("aga_demo", actions_file)
+
+
+@pytest.fixture
+def trained_demo(demo: Commands, demo_run: Path) -> Commands:
+    """As `demo`, in a folder with a copy of the finished run."""
+    shutil.copytree(demo_run, demo.folder)
+    return demo
+
+
+@pytest.fixture
+def trained_aga(aga_demo: Commands, aga_run: Path) -> Commands:
+    """As `aga_demo`, in a folder with a copy of the finished run."""
+    shutil.copytree(aga_run, aga_demo.folder)
+    return aga_demo
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must exit with code 2; return its last message in one line."""
+
+    def attempt(command: Callable[..., None], *words: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            command(*words)
+        said = capsys.readouterr().err
+        assert exit_.value.code == 2
+        assert "Traceback" not in said
+        return " ".join(said[said.rindex("anticipate: ") :].split())
+
+    return attempt
 
 
 def _segments(prefix: str, num_rows: int, actions: np.ndarray, pairs: np.ndarray) -> SegmentTable:

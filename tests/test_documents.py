@@ -12,6 +12,7 @@ from anticipate.catalog import data_sets
 from anticipate.cli import COMMANDS, main
 from anticipate.lab.studies import ABLATIONS, STUDY_FILE
 from anticipate.training.settings import config_chain
+from tests.tiny import QUIET
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("experiments", "notebooks", "anticipate/datasets", "anticipate/models", "anticipate/nn")
@@ -72,9 +73,7 @@ def test_yaml_of_the_readme_extends_a_shipped_experiment(text, tmp_path):
 
 
 def fit(*words):
-    quick = ["--trainer.fast_dev_run=true", "--trainer.accelerator=cpu"]
-    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    main(["fit", *words, *quick, *quiet])
+    main(["fit", *words, *QUIET, "--trainer.fast_dev_run=true"])
 
 
 @pytest.mark.slow
@@ -87,8 +86,7 @@ def test_an_own_network_trains(workplace, actions_file):
 def test_an_own_model_trains_and_is_scored(workplace, synthetic_file):
     write_blocks("anticipate/models/README.md", workplace)
     words = ["--config", "segmenter.yaml", "--data.path", str(synthetic_file)]
-    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-    main(["fit", *words, "--model.hidden_dim=8", "--trainer.max_epochs=1", *quiet])
+    main(["fit", *words, "--model.hidden_dim=8", "--trainer.max_epochs=1", *QUIET])
     assert (workplace / "runs/segmenter/split_1/seed_0/metrics.json").is_file()
 
 

@@ -30,6 +30,32 @@ each_point = pytest.mark.parametrize(("study", "path"), POINTS)
 PARENTS = {study.parent.stem: study.parent for study in STUDIES.values()}
 each_parent = pytest.mark.parametrize("parent", PARENTS.values(), ids=PARENTS)
 
+
+def read(path):
+    """The content of one file, fragments in the place of their names."""
+    content = yaml.safe_load(path.read_text())
+    return {
+        key: read(path.parent / value) if key in ("data", "model", "trainer") and is_text else value
+        for key, value in content.items()
+        for is_text in [isinstance(value, str)]
+    }
+
+
+def changes(path):
+    """What a point sets, by dotted key."""
+    settings = flatten(read(path))
+    return {key: settings[key] for key in settings.keys() - {"extends"}}
+
+
+def kind_of(study, path):
+    """What a point sets, any number for any other: points of one kind run the same code."""
+    settings = {key: 0 if type(v) in (int, float) else v for key, v in changes(path).items()}
+    return study.task, *sorted(settings.items())
+
+
+KINDS = {kind_of(*point.values): point for point in POINTS}
+each_kind = pytest.mark.parametrize(("study", "path"), KINDS.values())
+
 NETWORKS = {"dense": "model.init_args.denoiser", "short_term": "model.init_args.network"}
 """Key of the network, by task."""
 
@@ -47,16 +73,6 @@ TINY = {
 }
 
 
-def read(path):
-    """The content of one file, fragments in the place of their names."""
-    content = yaml.safe_load(path.read_text())
-    return {
-        key: read(path.parent / value) if key in ("data", "model", "trainer") and is_text else value
-        for key, value in content.items()
-        for is_text in [isinstance(value, str)]
-    }
-
-
 def merged(*files, profile=None):
     """What files and their parents say, the later word holding, by dotted key."""
     chain = dict.fromkeys(one for file in files for one in config_chain(file, profile))
@@ -65,12 +81,6 @@ def merged(*files, profile=None):
 
 def profile_of(parent):
     return parent.parent / yaml.safe_load(parent.read_text())["profiles"]["demo"]
-
-
-def changes(path):
-    """What a point sets, by dotted key."""
-    settings = flatten(read(path))
-    return {key: settings[key] for key in settings.keys() - {"extends"}}
 
 
 def changes_class(path):
@@ -195,7 +205,14 @@ def parameters(kind):
 
 
 @each_point
-def test_every_point_trains_for_two_steps_and_forecasts(study, path, data, tmp_path):
+def test_every_point_is_built(study, path, data):
+    data = data.get(study.parent.stem, data[study.task])
+    assert tiny_model(study, path, data).num_classes == data.num_classes
+
+
+@pytest.mark.slow
+@each_kind
+def test_points_of_every_kind_train_for_two_steps_and_forecast(study, path, data, tmp_path):
     data = data.get(study.parent.stem, data[study.task])
     model = tiny_model(study, path, data)
     trainer = pl.Trainer(

@@ -1,9 +1,7 @@
 """A video as a stream: what is shown is what the network says of the frames so far."""
 
 import json
-from pathlib import Path
 
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import numpy as np
 import pytest
 import torch
@@ -14,21 +12,13 @@ from anticipate.lab.stream import TOP, stream
 from anticipate.nn import AGA, AVT, RULSTM
 from anticipate.training.loading import load
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 VIDEO = "P01_000"
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, actions_file):
-    """A tiny AGA after one step of training."""
-    runs = tmp_path_factory.mktemp("runs")
-    options = ["--model.network.hidden_dim=8", "--model.network.num_heads=2"]
-    options += ["--model.network.queue_length=3", "--trainer.limit_test_batches=0"]
-    options += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
-    options += ["--trainer.enable_progress_bar=false", "--short_term_results.baselines=false"]
-    options += [f"--data.path={actions_file}", f"--run_dir={runs}"]
-    main(["fit", "--config", str(EXPERIMENTS / "aga_demo.yaml"), *options])
-    return runs / "aga_demo/split_1/seed_0/checkpoints/last.ckpt"
+def checkpoint(aga_run):
+    """A tiny AGA after three steps of training."""
+    return aga_run / "checkpoints" / "last.ckpt"
 
 
 @pytest.fixture

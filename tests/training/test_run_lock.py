@@ -1,9 +1,8 @@
 """One process at a time trains in a run folder."""
 
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,26 +12,25 @@ from anticipate.files import LOCK
 from anticipate.lab.sweep.task import take_lock
 from anticipate.training.run_lock import STALE, RunLock, is_training
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from anticipate.training.run_lock import RunLock
+FORK = multiprocessing.get_context("fork")
 
-lock = RunLock()
-lock.acquire(Path(sys.argv[1]))
-print("taken", flush=True)
-time.sleep(60)
-"""
+
+def hold(folder, taken):
+    RunLock().acquire(folder)
+    taken.set()
+    time.sleep(60)
 
 
 @pytest.fixture
 def holder(tmp_path):
     """Another process that has the lock of a folder."""
-    words = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "taken\n"
-        yield process
-        process.kill()
+    taken = FORK.Event()
+    process = FORK.Process(target=hold, args=(tmp_path, taken))
+    process.start()
+    assert taken.wait(30)
+    yield process
+    process.kill()
+    process.join()
 
 
 def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path, holder):
@@ -41,7 +39,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path, holder):
     assert is_training(tmp_path)
     assert take_lock(tmp_path) is None  # a sweep sees it, too
     holder.kill()
-    holder.wait()
+    holder.join()
     lock = RunLock()
     lock.acquire(tmp_path)
     assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
@@ -64,7 +62,7 @@ def test_a_process_of_another_machine_counts_as_long_as_its_heart_beats(tmp_path
 
 def test_what_a_killed_process_left_does_not_stop_a_sweep(tmp_path, holder):
     holder.kill()
-    holder.wait()
+    holder.join()
     log = take_lock(tmp_path)
     assert log is not None
     log.close()

@@ -1,30 +1,18 @@
 """A model and its data from a checkpoint and the settings stored with it."""
 
-from pathlib import Path
-
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import pytest
 import torch
 
-from anticipate.cli import main
 from anticipate.datasets import Synthetic
 from anticipate.errors import CheckpointError, DataError
 from anticipate.models import DiffusionAnticipator
 from anticipate.training.loading import load, settings_file
 
-DEMO = Path(__file__).parents[2] / "experiments" / "demo.yaml"
-
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, synthetic_file):
-    """A tiny MixANT, trained for one step on another number of layers than its experiment says."""
-    runs = tmp_path_factory.mktemp("runs")
-    options = ["--model.denoiser.d_model=8", "--model.denoiser.num_layers=3"]
-    options += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
-    options += ["--trainer.limit_test_batches=0", "--trainer.enable_progress_bar=false"]
-    options += [f"--data.path={synthetic_file}", f"--run_dir={runs}", "--results.baselines=false"]
-    main(["fit", "--config", str(DEMO), *options])
-    return runs / "demo/split_1/seed_0/checkpoints/last.ckpt"
+def checkpoint(demo_run):
+    """A tiny MixANT, trained with another number of layers than its experiment says."""
+    return demo_run / "checkpoints" / "last.ckpt"
 
 
 def test_a_run_comes_back_with_its_settings_and_weights(checkpoint, synthetic_file):

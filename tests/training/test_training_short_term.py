@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import h5py
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import numpy as np
 import pytest
 import torch
@@ -12,31 +11,7 @@ import yaml
 
 from anticipate.cli import main
 from anticipate.protocol.measures import named_scores
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-TINY = [
-    "--model.network.hidden_dim=8",
-    "--model.network.num_heads=2",
-    "--data.num_steps=4",
-    "--data.batch_size=8",
-    "--trainer.max_epochs=1",
-    "--trainer.limit_train_batches=3",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, actions_file):
-    """Run a command on tiny settings in an empty folder; returns the run's folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(name, *options, run_name="aga_demo"):
-        config = ["--config", str(EXPERIMENTS / "aga_demo.yaml"), f"--run_name={run_name}"]
-        main([name, *config, f"--data.path={actions_file}", *TINY, *options])
-        return tmp_path / "runs" / run_name / "split_1" / "seed_0"
-
-    return command
+from tests.tiny import UNTESTED
 
 
 def document(folder):
@@ -47,9 +22,8 @@ def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def test_fit_leaves_scores_of_the_model_and_the_baselines_and_says_what_was_scored(run, capsys):
-    folder = run("fit")
-    results = document(folder)
+def test_fit_leaves_scores_of_the_model_and_the_baselines(aga_run):
+    results = document(aga_run)
     assert results["kind"] == "short_term"
     assert results["synthetic"] is True
     assert list(results["scores"]) == ["AGA", "frequency prior", "repeat last (ground truth)"]
@@ -57,32 +31,33 @@ def test_fit_leaves_scores_of_the_model_and_the_baselines_and_says_what_was_scor
         assert scores["num_scored"] == results["num_scored"] > 0
         assert {"overall", "unseen", "tail", "seen"} < set(scores)
     assert results["efficiency"]["parameters"] > 0
+
+
+def test_test_repeats_the_scores_of_fit_and_says_what_was_scored(trained_aga, capsys):
+    after_fit = document(trained_aga.folder)
+    (trained_aga.folder / "metrics.json").unlink()
+    trained_aga("test", "--ckpt_path=last")
+    assert document(trained_aga.folder)["scores"] == after_fit["scores"]
     said = capsys.readouterr()
-    scored = results["num_scored"]
-    assert f"{scored} of " in said.out
+    scored = f"{after_fit['num_scored']} of "
+    assert scored in said.out
     assert "synthetic features" in said.out
-    assert f"{scored} of " in said.err
+    assert scored in said.err
     assert "start too early" in said.err
-
-
-def test_padding_scores_every_row(run, capsys):
-    dropping, padding = run("fit"), run("fit", "--data.short_past=pad", run_name="padded")
-    assert document(dropping)["num_scored"] < document(padding)["num_scored"]
+    trained_aga("test", "--ckpt_path=last", "--data.short_past=pad")
+    assert after_fit["num_scored"] < document(trained_aga.folder)["num_scored"]
     assert "all " in capsys.readouterr().err
 
 
-def test_test_repeats_the_scores_of_fit_and_predict_feeds_score(run, capsys, actions_file):
-    folder = run("fit")
-    after_fit = document(folder)["scores"]
-    (folder / "metrics.json").unlink()
-    run("test", "--ckpt_path=last")
-    assert document(folder)["scores"] == after_fit
-    run("predict", "--ckpt_path=last")
-    with h5py.File(folder / "predictions.h5") as file:
+def test_predict_feeds_score(trained_aga, capsys, actions_file):
+    after_fit = document(trained_aga.folder)["scores"]
+    trained_aga("predict", "--ckpt_path=last")
+    predictions = trained_aga.folder / "predictions.h5"
+    with h5py.File(predictions) as file:
         assert np.asarray(file["action"]).shape == (after_fit["AGA"]["num_scored"], 44)
         assert file.attrs["dataset"] == "synthetic_actions"
     capsys.readouterr()
-    command = ["score", "short-term", str(folder / "predictions.h5"), "--data", str(actions_file)]
+    command = ["score", "short-term", str(predictions), "--data", str(actions_file)]
     main([*command, "--missing=drop", "--json"])
     rescored = json.loads(capsys.readouterr().out)
     num_missing = rescored.pop("num_missing")
@@ -91,23 +66,26 @@ def test_test_repeats_the_scores_of_fit_and_predict_feeds_score(run, capsys, act
     assert named_scores(rescored) == pytest.approx(named_scores(after_fit["AGA"]))
 
 
-def test_resuming_equals_an_uninterrupted_run(run):
-    whole = run("fit", "--trainer.max_epochs=4", run_name="whole")
+def test_resuming_equals_an_uninterrupted_run(aga_demo):
     # A training that ends early has the same cosine only when it is told the same length.
-    half = ["--trainer.max_epochs=4", "--trainer.max_steps=6"]
-    parts = run("fit", *half, run_name="parts")
-    run("fit", "--trainer.max_epochs=4", "--ckpt_path=last", run_name="parts")
+    four = "--trainer.max_epochs=4"
+    aga_demo("fit", four, "--run_name=whole")
+    aga_demo("fit", four, "--trainer.max_steps=6", UNTESTED, "--run_name=parts")
+    aga_demo("fit", four, "--ckpt_path=last", "--run_name=parts")
+    whole, parts = (Path("runs", name, "split_1", "seed_0") for name in ("whole", "parts"))
     first, second = weights(whole), weights(parts)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert document(parts)["scores"] == document(whole)["scores"]
 
 
-def test_variants_are_one_option_away(run):
-    folder = run("fit", "--model.network.attention=visual", "--model.network.gate=none")
-    network = yaml.safe_load((folder / "config.yaml").read_text())["model"]["init_args"]["network"]
+def test_variants_are_one_option_away(aga_demo):
+    variant = ("--model.network.attention=visual", "--model.network.gate=none")
+    aga_demo("fit", UNTESTED, *variant)
+    config = yaml.safe_load((aga_demo.folder / "config.yaml").read_text())
+    network = config["model"]["init_args"]["network"]
     assert network["init_args"]["attention"] == "visual"
     assert network["init_args"]["gate"] == "none"
-    assert "network.guidance" not in "".join(weights(folder))
+    assert "network.guidance" not in "".join(weights(aga_demo.folder))
 
 
 MISTAKES = {
@@ -121,13 +99,8 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("option", MISTAKES)
-def test_a_mistake_is_a_readable_line(run, capsys, tmp_path, option):
-    with pytest.raises(SystemExit) as exit_:
-        run("fit", option)
-    said = capsys.readouterr().err
-    assert exit_.value.code == 2
-    assert MISTAKES[option] in said
-    assert "Traceback" not in said
+def test_a_mistake_is_a_readable_line(aga_demo, refusal, option):
+    assert MISTAKES[option] in refusal(aga_demo, "fit", option)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +110,6 @@ def test_a_mistake_is_a_readable_line(run, capsys, tmp_path, option):
         ("aga_demo", "Synthetic", "Synthetic is a data set for dense anticipation"),
     ],
 )
-def test_models_and_data_of_different_tasks_are_told_apart(
-    capsys, tmp_path, monkeypatch, experiment, data, message
-):
-    monkeypatch.chdir(tmp_path)
-    config = ["--config", str(EXPERIMENTS / f"{experiment}.yaml")]
-    with pytest.raises(SystemExit) as exit_:
-        main(["fit", *config, "--data", data, "--data.path=x.h5"])
-    assert exit_.value.code == 2
-    assert message in capsys.readouterr().err
+def test_models_and_data_of_different_tasks_are_told_apart(refusal, experiment, data, message):
+    config = ["--config", f"experiments/{experiment}.yaml"]
+    assert message in refusal(main, ["fit", *config, "--data", data, "--data.path=x.h5"])

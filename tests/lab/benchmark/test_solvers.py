@@ -3,9 +3,7 @@
 import csv
 import json
 from itertools import product
-from pathlib import Path
 
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +25,6 @@ from anticipate.lab.benchmark.solvers import (
 from anticipate.models import DiffusionAnticipator
 from anticipate.types import DenseBatch
 
-DEMO = Path(__file__).parents[3] / "experiments" / "demo.yaml"
 FEW, MANY = Solver("unipc", 2), Solver("unipc", 5, "trailing")
 
 
@@ -132,16 +129,9 @@ def test_scores_are_those_that_a_test_with_the_same_settings_logs(capsys):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, synthetic_file):
-    """A tiny MixANT, trained for one step."""
-    runs = tmp_path_factory.mktemp("runs")
-    options = ["--model.denoiser.d_model=8", "--model.denoiser.num_layers=2"]
-    options += ["--model.denoiser.num_static_layers=1", "--model.num_samples=2"]
-    options += ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
-    options += ["--trainer.limit_test_batches=0", "--trainer.enable_progress_bar=false"]
-    options += [f"--data.path={synthetic_file}", f"--run_dir={runs}", "--results.baselines=false"]
-    main(["fit", "--config", str(DEMO), *options])
-    return runs / "demo/split_1/seed_0/checkpoints/last.ckpt"
+def checkpoint(demo_run):
+    """A tiny MixANT, trained for three steps."""
+    return demo_run / "checkpoints" / "last.ckpt"
 
 
 def study(checkpoint, *options):

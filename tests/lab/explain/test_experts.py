@@ -14,30 +14,11 @@ from anticipate.lab.explain.routing_effect import forcing_cost, information
 from anticipate.lab.explain.selections import clustering, embed, select
 from anticipate.training.loading import load
 
-TINY = [
-    "--model.denoiser.d_model=8",
-    "--model.denoiser.num_layers=3",
-    "--model.denoiser.num_static_layers=1",
-    "--model.denoiser.num_experts=3",
-    "--model.denoiser.d_state=2",
-    "--model.num_inference_steps=2",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-    "--trainer.limit_train_batches=2",
-    "--trainer.max_epochs=1",
-    "--trainer.limit_test_batches=1",
-    "--model.num_samples=2",
-]
-
 
 @pytest.fixture(scope="module")
-def trained(request, tmp_path_factory, synthetic_file):
+def trained(demo_run):
     """Checkpoint of a tiny run."""
-    folder = tmp_path_factory.mktemp("runs")
-    demo = request.config.rootpath / "experiments" / "demo.yaml"
-    where = [f"--run_dir={folder}", f"--data.path={synthetic_file}"]
-    main(["fit", "--config", str(demo), *where, *TINY])
-    return folder / "demo" / "split_1" / "seed_0" / "checkpoints" / "last.ckpt"
+    return demo_run / "checkpoints" / "last.ckpt"
 
 
 def reference_choices(ckpt, data):

@@ -13,23 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from anticipate.cli import main
+from tests.tiny import Commands
 
-DEMO = Path(__file__).parents[3] / "experiments" / "demo.yaml"
-TINY = [
-    "--run_name=experts/3",
-    "--model.denoiser.d_model=8",
-    "--model.denoiser.num_layers=2",
-    "--model.denoiser.num_static_layers=1",
-    "--model.denoiser.d_state=2",
-    "--model.num_samples=2",
-    "--model.num_inference_steps=2",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-    "--trainer.limit_train_batches=3",
-    "--trainer.max_epochs=3",
-    "--data.limit_test_videos=3",
-]
 PATIENCE = 60
 SCREENSHOTS = os.environ.get("ANTICIPATE_SCREENSHOTS")
 """Folder that keeps a picture of each tab."""
@@ -143,8 +128,8 @@ def browser(servers):
 @pytest.fixture(scope="module")
 def tensorboard(browser, servers, synthetic_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    run_dir = [f"--run_dir={folder}", f"--data.path={synthetic_file}"]
-    main(["fit", "--config", str(DEMO), *run_dir, *TINY])
+    options = (f"--run_dir={folder}", "--run_name=experts/3", "--trainer.max_epochs=3")
+    Commands("demo", synthetic_file)("fit", *options)
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0"]
     return servers(command, r"(http://\S+:\d+/)")
 

@@ -72,6 +72,7 @@ model:
     num_samples: 2
     num_inference_steps: 2
 trainer: {{max_epochs: 1, enable_model_summary: false, limit_train_batches: 1}}
+figures: {{num_videos: 1, num_samples: 1}}
 """
 
 POINT = """

@@ -10,30 +10,22 @@ from pathlib import Path
 
 import pytest
 
-OPTIONS = ("--set", "trainer.max_epochs=8", "--json")
+from anticipate.cli import main
 
 
 @pytest.fixture
-def sweep(tmp_path, experiments):
-    """Start a sweep in a process of its own."""
-    started = []
+def words(experiments):
+    """A sweep over two runs of eight epochs with the same settings."""
+    paths = (str(experiments / name) for name in ("base.yaml", "study/3.yaml"))
+    return ["sweep", *paths, "--set", "trainer.max_epochs=8", "--json"]
 
-    def start(*options):
-        paths = (str(experiments / name) for name in ("base.yaml", "study/3.yaml"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "anticipate", "sweep", *paths, *options],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        started.append(process)
-        return process
 
-    yield start
-    for process in started:
-        process.kill()
+@pytest.fixture
+def sweep(tmp_path, words):
+    """The sweep in a process of its own, killed in the end whatever happens."""
+    process = subprocess.Popen([sys.executable, "-m", "anticipate", *words], cwd=tmp_path)
+    yield process
+    process.kill()
 
 
 def wait_for(path, text):
@@ -45,17 +37,18 @@ def wait_for(path, text):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds a process through /proc")
-def test_a_sweep_survives_being_killed_and_ends_with_all_scores(sweep, tmp_path):
-    first = sweep(*OPTIONS)
+def test_a_sweep_survives_being_killed_and_ends_with_all_scores(
+    sweep, words, tmp_path, monkeypatch, capsys
+):
     log = tmp_path / "runs/base/split_1/seed_0/sweep.log"
     wait_for(log, "epoch 2/8")
-    first.kill()
-    first.wait()
+    sweep.kill()
+    sweep.wait()
     for pid in holders(log):  # its run, which outlives it
         os.kill(pid, signal.SIGKILL)
-    second = sweep(*OPTIONS)
-    output, said = second.communicate(timeout=200)
-    assert second.returncode == 0, said
+    monkeypatch.chdir(tmp_path)
+    main(words)
+    output, said = capsys.readouterr()
     assert "to do: 1 of 2 runs" in said
     epochs = [line for line in log.read_text().splitlines() if line.startswith("epoch ")]
     assert epochs.count("epoch 1/8") == 1, "it went on"
