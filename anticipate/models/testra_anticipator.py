@@ -68,6 +68,7 @@ class TeSTraAnticipator(ShortTermAnticipator):
         self.save_hyperparameters(
             logger=False, ignore=["protocol", "class_counts", "network", "optimizer"]
         )
+        self.num_classes = num_classes
         taxonomy = protocol.taxonomy
         self.network = network(num_classes, feature_dim, taxonomy.num_verbs, taxonomy.num_nouns)
         self.optimizer, self.seed = optimizer, seed

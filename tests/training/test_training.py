@@ -121,7 +121,8 @@ def test_rows_next_to_the_model_follow_from_its_predictions(
 @pytest.mark.slow
 def test_resuming_equals_an_uninterrupted_run(demo):
     # With what a training carries along: schedule, window of the average, usage of the experts.
-    same = ("--trainer.max_epochs=4", "--model.balancing_momentum=0.9")
+    carried = ("--trainer.max_epochs=4", "--model.balancing_momentum=0.9")
+    same = (*carried, "--data.limit_test_videos=2", "--dense_results.baselines=false")
     demo("fit", *same, "--run_name=a")
     demo("fit", *same, "--trainer.max_steps=6", "--run_name=b")
     demo("fit", *same, "--run_name=b", "--ckpt_path=last")
