@@ -31,6 +31,7 @@ from anticipate.choices import checked_choices
 from anticipate.errors import CheckpointError, ConfigError
 from anticipate.nn.aga_past import Past, labelled_past
 from anticipate.nn.cpu.linear import Linear
+from anticipate.nn.reference_weights import matrix_size, reference_tensors
 
 __all__ = ["AGA", "AGAState", "AGATrace", "aga_from_reference"]
 
@@ -766,7 +767,7 @@ def aga_from_reference(
         state_dict, queue_length=queue_length, query=query, gate=gate, attention=attention
     )
     network = AGA(**settings)
-    tensors = _tensors(state_dict)
+    tensors = reference_tensors(state_dict, "an AGA", PREFIXES)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(_find(name, parameter, tensors))
@@ -782,11 +783,11 @@ def reference_settings(
     attention: AttentionKind,
 ) -> dict[str, Any]:
     """Return the arguments of `AGA` that fit the tensors; errors as of `aga_from_reference`."""
-    tensors = _tensors(state_dict)
+    tensors = reference_tensors(state_dict, "an AGA", PREFIXES)
     _refuse_unknown(tensors)
-    hidden_dim, feature_dim = _matrix(tensors, "encoder.3.weight")
-    num_classes, _ = _matrix(tensors, "anticipation_classifier.3.weight")
-    _, bottleneck = _matrix(tensors, f"{ATTENTION}.fn.q_f.weight")
+    hidden_dim, feature_dim = matrix_size(tensors, "encoder.3.weight")
+    num_classes, _ = matrix_size(tensors, "anticipation_classifier.3.weight")
+    _, bottleneck = matrix_size(tensors, f"{ATTENTION}.fn.q_f.weight")
     if hidden_dim % NUM_HEADS:
         raise CheckpointError(
             f"'encoder.3.weight' has {hidden_dim} rows, expected a multiple of {NUM_HEADS}, "
@@ -806,23 +807,6 @@ def reference_settings(
     }
 
 
-def _tensors(state_dict: Any) -> dict[str, Tensor]:
-    """Return the tensors by the authors' names, without a prefix."""
-    found = state_dict.get("state_dict", state_dict) if isinstance(state_dict, Mapping) else None
-    if not isinstance(found, Mapping) or not found:
-        raise CheckpointError(
-            f"found {type(state_dict).__name__} without tensors, expected the state dict of an AGA"
-        )
-    for name, tensor in found.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(
-                f"entry '{name}' is a {type(tensor).__name__}, expected a tensor of an AGA"
-            )
-    prefixes = (p for p in PREFIXES if all(name.startswith(p) for name in found))
-    prefix = next(prefixes, "")
-    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-
-
 def _refuse_unknown(tensors: Mapping[str, Tensor]) -> None:
     known = {*MODULES.values(), *NEVER_TRAINED}
     for name in tensors:
@@ -831,15 +815,6 @@ def _refuse_unknown(tensors: Mapping[str, Tensor]) -> None:
             module not in known or parameter not in ("weight", "bias", "g")
         ):
             raise CheckpointError(f"unknown tensor '{name}': the weights are not those of an AGA")
-
-
-def _matrix(tensors: Mapping[str, Tensor], name: str) -> tuple[int, int]:
-    if name not in tensors:
-        raise _missing(name)
-    if tensors[name].ndim != 2:
-        raise CheckpointError(f"'{name}' has {tensors[name].ndim} axes, expected 2")
-    rows, columns = tensors[name].shape
-    return rows, columns
 
 
 def _find(name: str, parameter: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """Weights of other code: the tensors of a released checkpoint, and a network that takes them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,16 +11,19 @@ from anticipate.errors import CheckpointError
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Entries under which released checkpoints keep their tensors, beside epochs and optimizers."""
 
-PREFIX = "module."
-"""What all names start with where the weights were saved from several GPUs."""
+PREFIXES = ("module.",)
+"""What all names may start with: weights saved from several GPUs."""
 
 
-def reference_tensors(content: Any, system: str) -> dict[str, Tensor]:
+def reference_tensors(
+    content: Any, system: str, prefixes: Sequence[str] = PREFIXES
+) -> dict[str, Tensor]:
     """Return the tensors of released weights by their names, without wrapping and prefix.
 
     Args:
         content: Tensors by name, or a checkpoint with an entry of `WRAPPERS` that holds them.
         system: Whose weights they should be, with its article, for messages.
+        prefixes: What all names may start with; the first that fits is left out.
 
     Raises:
         CheckpointError: It holds no tensors, or something else among them.
@@ -37,7 +40,7 @@ def reference_tensors(content: Any, system: str) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"entry '{name}' is a {type(tensor).__name__}, expected a tensor of {system}"
             )
-    prefix = PREFIX if all(name.startswith(PREFIX) for name in found) else ""
+    prefix = next((p for p in prefixes if all(name.startswith(p) for name in found)), "")
     return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
 
 
