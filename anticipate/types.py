@@ -6,7 +6,7 @@ oldest first; `feature` input width; `classes`, `actions`; `samples` futures dra
 observation. Masks are True on valid positions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -58,12 +58,38 @@ class TranscriptBatch(NamedTuple):
     """Length T of each video at the annotation rate."""
 
 
+class ForecastVideo(NamedTuple):
+    """A video of a batch and what a model forecasts of it, without padding."""
+
+    video_id: str
+    obs_ratio: float
+    preds: Int[Tensor, "samples frames"]
+    targets: Int[Tensor, " frames"]
+    """Labels of the whole video."""
+
+    @property
+    def num_frames(self) -> int:
+        """Length T of the video."""
+        return len(self.targets)
+
+
 class DenseForecast(NamedTuple):
     """What every dense model's `forecast(batch)` returns; metrics and files read only this."""
 
     preds: Int[Tensor, "samples batch frames"]
     """Class per frame at the annotation rate, from the first frame of the video on; its reader cuts
     each video at its horizon. NO_LABEL where a model names no class."""
+
+    def videos(self, batch: DenseBatch) -> Iterator[ForecastVideo]:
+        """Return the videos one at a time, each without padding.
+
+        Args:
+            batch: What was forecast; with labels of whole videos.
+        """
+        lengths = batch.num_frames.tolist()
+        for row, (video_id, length) in enumerate(zip(batch.video_ids, lengths, strict=True)):
+            preds, targets = self.preds[:, row, :length], batch.frame_targets[row, :length]
+            yield ForecastVideo(video_id, batch.obs_ratios[row], preds, targets)
 
 
 class ShortTermBatch(NamedTuple):

@@ -124,9 +124,8 @@ class DenseAnticipator(pl.LightningModule):
 
     def _score(self, batch: DenseBatch, stage: str) -> DenseForecast:
         forecast, metrics = self.forecast(batch), self.metrics(stage)
-        for row, ratio in enumerate(batch.obs_ratios):
-            frames = slice(int(batch.num_frames[row]))
-            metrics[ratio].update(forecast.preds[:, row, frames], batch.frame_targets[row, frames])
+        for video in forecast.videos(batch):
+            metrics[video.obs_ratio].update(video.preds, video.targets)
         return forecast
 
     def _log_scores(self, stage: str) -> None:

@@ -141,10 +141,8 @@ def _use(model: DiffusionAnticipator, solver: Solver, seed: int) -> None:
 def _count(
     model: DiffusionAnticipator, batch: DenseBatch, metrics: dict[float, DenseScores]
 ) -> None:
-    preds = model.forecast(batch).preds
-    for row, ratio in enumerate(batch.obs_ratios):
-        frames = slice(int(batch.num_frames[row]))
-        metrics[ratio].update(preds[:, row, frames], batch.frame_targets[row, frames])
+    for video in model.forecast(batch).videos(batch):
+        metrics[video.obs_ratio].update(video.preds, video.targets)
 
 
 def run(options: Namespace) -> None:

@@ -27,7 +27,7 @@ from anticipate.protocol.dense_scores import DenseScores
 from anticipate.protocol.dense_table import horizon_table
 from anticipate.training.callbacks.run_files import write_results
 from anticipate.training.provenance import caveat
-from anticipate.types import DenseBatch, DenseForecast
+from anticipate.types import ForecastVideo
 
 __all__ = ["DenseResults"]
 
@@ -84,16 +84,12 @@ class DenseResults(Callback):
         """Score the majority of the samples, and the baselines after its labels."""
         if not isinstance(pl_module, DenseAnticipator):
             return
-        forecast: DenseForecast = outputs["forecast"]
-        for row, ratio in enumerate(batch.obs_ratios):
-            frames = slice(int(batch.num_frames[row]))
-            targets = batch.frame_targets[row, frames]
-            samples = forecast.preds[:, row, frames]
-            predicted = majority(samples)
-            if len(forecast.preds) > 1:
-                metric = self._scores[_majority_name(pl_module)][ratio]
-                metric.update(predicted.unsqueeze(0).to(targets.device), targets)
-            self._continue(batch, row, samples, predicted, pl_module)
+        for video in outputs["forecast"].videos(batch):
+            predicted = majority(video.preds)
+            if len(video.preds) > 1:
+                metric = self._scores[_majority_name(pl_module)][video.obs_ratio]
+                metric.update(predicted.unsqueeze(0).to(video.targets.device), video.targets)
+            self._continue(video, predicted, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gather the scores of all processes, then print and write them once."""
@@ -107,19 +103,13 @@ class DenseResults(Callback):
         self._publish(trainer, pl_module, rows)
 
     def _continue(
-        self,
-        batch: DenseBatch,
-        row: int,
-        samples: Int[Tensor, "samples frames"],
-        predicted: Int[Tensor, " frames"],
-        model: DenseAnticipator,
+        self, video: ForecastVideo, predicted: Int[Tensor, " frames"], model: DenseAnticipator
     ) -> None:
-        ratio, num_frames = batch.obs_ratios[row], int(batch.num_frames[row])
-        past, end = evaluation_window(num_frames, ratio, model.pred_ratios[-1])
-        targets = batch.frame_targets[row, :num_frames]
+        samples, targets = video.preds, video.targets
+        past, end = evaluation_window(video.num_frames, video.obs_ratio, model.pred_ratios[-1])
 
         def score(name: str, preds: np.ndarray) -> None:
-            metric = self._scores[name][ratio]
+            metric = self._scores[name][video.obs_ratio]
             metric.update(torch.from_numpy(preds).to(targets.device), targets)
 
         if self._models and len(samples) > 1:
@@ -132,7 +122,7 @@ class DenseResults(Callback):
                     labels.cpu().numpy(),
                     end,
                     len(samples),
-                    np.random.default_rng([self.seed, *batch.video_ids[row].encode()]),
+                    np.random.default_rng([self.seed, *video.video_id.encode()]),
                 )
                 score(f"{name} ({observation})", preds)
                 if (name, observation) == ("tri-gram", GROUND_TRUTH) and len(samples) > 1:

@@ -27,7 +27,7 @@ from anticipate.files import FIGURES
 from anticipate.horizons import observed_frames, target_frames
 from anticipate.models.dense_anticipator import OWN_LABELS, DenseAnticipator
 from anticipate.training.callbacks.drawing import add_figure, check_count, data_of, note, writers
-from anticipate.types import DenseBatch, DenseForecast
+from anticipate.types import DenseBatch, DenseForecast, ForecastVideo
 
 __all__ = ["ForecastFigures"]
 
@@ -66,10 +66,9 @@ class ForecastFigures(Callback):
             return
         batch = self._training_batch(data_of(trainer))
         forecast = _forecast(trainer, pl_module, batch)
-        for row, video_id in enumerate(batch.video_ids):
-            timeline = self._timeline(data_of(trainer), batch, forecast, row)
-            figure = _draw(timeline, data_of(trainer), pl_module)
-            add_figure(trainer, f"forecast/{video_id}", figure)
+        for video in forecast.videos(batch):
+            figure = _draw(self._timeline(data_of(trainer), video), data_of(trainer), pl_module)
+            add_figure(trainer, f"forecast/{video.video_id}", figure)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the videos and the folder."""
@@ -91,10 +90,9 @@ class ForecastFigures(Callback):
         """Draw the chosen videos of the batch; each is in the batches of one process."""
         if not self._test_videos or not isinstance(pl_module, DenseAnticipator):
             return
-        for row, video_id in enumerate(batch.video_ids):
-            if video_id in self._test_videos:
-                timeline = self._timeline(data_of(trainer), batch, outputs["forecast"], row)
-                self._save(trainer, timeline, pl_module)
+        for video in outputs["forecast"].videos(batch):
+            if video.video_id in self._test_videos:
+                self._save(trainer, self._timeline(data_of(trainer), video), pl_module)
 
     def _save(self, trainer: pl.Trainer, timeline: Timeline, model: DenseAnticipator) -> None:
         assert self._folder is not None
@@ -111,17 +109,14 @@ class ForecastFigures(Callback):
         dataset = DenseDataset(data.store, videos, data.obs_ratios[:1], data.sample_rate)
         return collate_dense([dataset[Draw(item, 0)] for item in range(len(dataset))])
 
-    def _timeline(
-        self, data: DenseDataModule, batch: DenseBatch, forecast: DenseForecast, row: int
-    ) -> Timeline:
-        video_id, ratio = batch.video_ids[row], batch.obs_ratios[row]
-        num_frames = int(batch.num_frames[row])
-        end = target_frames(num_frames, ratio)
-        rows = {TRUTH: batch.frame_targets[row, :end].cpu().numpy()}
-        for index, preds in enumerate(forecast.preds[: self.num_samples, row, :end].cpu()):
+    def _timeline(self, data: DenseDataModule, video: ForecastVideo) -> Timeline:
+        end = target_frames(video.num_frames, video.obs_ratio)
+        rows = {TRUTH: video.targets[:end].cpu().numpy()}
+        for index, preds in enumerate(video.preds[: self.num_samples, :end].cpu()):
             rows[f"sample {index + 1}"] = preds.numpy()
-        observed = observed_frames(num_frames, ratio)
-        return Timeline(video_id, ratio, observed, float(data.store.fps), data.vocabulary, rows)
+        observed = observed_frames(video.num_frames, video.obs_ratio)
+        fps = float(data.store.fps)
+        return Timeline(video.video_id, video.obs_ratio, observed, fps, data.vocabulary, rows)
 
 
 def _draw(timeline: Timeline, data: DenseDataModule, model: DenseAnticipator) -> Any:

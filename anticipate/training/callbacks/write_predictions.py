@@ -94,6 +94,5 @@ def _add_rows(
 
 def _add_videos(writer: DensePredictionsWriter, batch: DenseBatch, forecast: DenseForecast) -> None:
     """Keep the sampled futures, cut at the end of each video."""
-    for row, video_id in enumerate(batch.video_ids):
-        preds = forecast.preds[:, row, : int(batch.num_frames[row])]
-        writer.add(video_id, batch.obs_ratios[row], preds.cpu().numpy())
+    for video in forecast.videos(batch):
+        writer.add(video.video_id, video.obs_ratio, video.preds.cpu().numpy())
