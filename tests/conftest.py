@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import numpy as np
 import pytest
 
@@ -33,8 +34,6 @@ Shared = Callable[[str, Callable[[], None]], Path]
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     """Fill a folder once for all processes of the tests; the others wait for the first."""
-    import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session
-
     base = tmp_path_factory.getbasetemp()
     base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import h5py
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import numpy as np
 import pytest
 import torch

@@ -4,7 +4,6 @@ import argparse
 import pickle
 
 import h5py
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import pytest
 import torch
 import yaml

@@ -8,7 +8,6 @@ import json
 import shutil
 from pathlib import Path
 
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import pytest
 import torch
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import lightning.pytorch  # noqa: F401  its log handler must meet the stderr of the session, not of one test
 import pytest
 import torch
 import yaml
