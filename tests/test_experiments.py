@@ -106,6 +106,7 @@ def settings_of(capsys):
     return resolve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
 def test_experiment_builds_and_runs_a_step(path, data_files, settings_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -283,6 +283,7 @@ def test_data_of_other_sizes_is_refused(tmp_path, capsys, short_term_file, synth
         assert not output.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "model"),
     [(GTDA, "DiffusionAnticipator"), (DeterministicGTDA, "FrameAnticipator")],

@@ -21,6 +21,8 @@ from anticipate.training.callbacks import forecast_figures as module
 from anticipate.training.callbacks.expert_usage import ExpertUsage
 from anticipate.training.callbacks.forecast_figures import ForecastFigures
 
+pytestmark = pytest.mark.slow
+
 PNG_HEAD = b"\x89PNG"
 
 

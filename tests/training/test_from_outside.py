@@ -12,6 +12,8 @@ import yaml
 from anticipate.cli import main
 from tests.tiny import QUIET
 
+pytestmark = pytest.mark.slow
+
 MODULE = '''
 """A network, a model and a data set of digits that repeat, as a user writes them."""
 

@@ -12,6 +12,8 @@ from anticipate.datasets.file.dense_file import DenseStore
 from anticipate.figures.saved import read_timelines
 from anticipate.training.loading import load
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 SMALL = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit_test_videos=3"]

@@ -55,6 +55,7 @@ def test_an_old_run_loads_with_its_weights(inside, task):
     assert model.loss_reduction == "released"
 
 
+@pytest.mark.slow
 @each_task
 def test_an_old_run_tests_to_the_scores_that_it_had(inside, task):
     run = run_of(task)

@@ -49,6 +49,7 @@ def test_another_file_of_the_data_set_is_refused(trained_demo, refusal):
     anticipate.load(CKPT, data="other.h5", allow_foreign=True)
 
 
+@pytest.mark.slow
 def test_an_equal_file_is_the_same_data_at_any_sample_rate(trained_demo):
     prepare(["prepare", "synthetic", "--output", "again.h5", "--videos=24", "--feature-dim=16"])
     equal = ("--data.path=again.h5", "--data.sample_rate=20")
@@ -71,6 +72,7 @@ def test_what_is_let_pass_is_marked_everywhere(trained_demo, capsys):
     assert (table.parent / "synthetic_synthetic_foreign_checkpoint_mean_moc.csv").is_file()
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_is_judged_by_the_settings_of_its_run(trained_demo, refusal):
     content = torch.load(CKPT, weights_only=True)
     content.pop(KEY)

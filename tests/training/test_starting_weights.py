@@ -13,6 +13,8 @@ from anticipate.errors import CheckpointError, ConfigError
 from anticipate.training.loading import build
 from anticipate.training.starting_weights import Place, start
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(__file__).parents[2]
 EXPERIMENT = {
     "model": str(RECIPES / "configs/model/rulstm.yaml"),

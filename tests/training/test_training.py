@@ -51,6 +51,7 @@ def test_fit_leaves_config_checkpoint_and_scores(demo_run):
     assert checkpoint["averaging_state"]["n_averaged"] == 3
 
 
+@pytest.mark.slow
 def test_the_saved_config_repeats_the_scores_of_fit_and_predict_feeds_score(
     trained_demo, capsys, synthetic_file
 ):
@@ -223,6 +224,7 @@ def test_testing_needs_weights(demo, refusal):
     assert "test needs weights: add --ckpt_path" in refusal(demo, "test")
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_models_and_damaged_ones_are_refused(trained_demo, refusal):
     test, checkpoint = ("test", "--ckpt_path=last"), trained_demo.checkpoint
     said = refusal(trained_demo, *test, "--model.denoiser.d_state=3")

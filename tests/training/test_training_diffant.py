@@ -6,6 +6,8 @@ import pytest
 
 from anticipate.cli import main
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     "--model.network.hidden_dim=8",
     "--model.num_inference_steps=2",

@@ -7,6 +7,8 @@ import pytest
 from anticipate.cli import main
 from anticipate.files import CHECKPOINT
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     "--model.network.hidden_dim=8",
     "--model.decoding=released",

@@ -66,6 +66,7 @@ def test_predict_feeds_score(trained_aga, capsys, actions_file):
     assert named_scores(rescored) == pytest.approx(named_scores(after_fit["AGA"]))
 
 
+@pytest.mark.slow
 def test_resuming_equals_an_uninterrupted_run(aga_demo):
     # A training that ends early has the same cosine only when it is told the same length.
     four = "--trainer.max_epochs=4"

@@ -25,6 +25,8 @@ from anticipate.lab.benchmark.solvers import (
 from anticipate.models import DiffusionAnticipator
 from anticipate.types import DenseBatch
 
+pytestmark = pytest.mark.slow
+
 FEW, MANY = Solver("unipc", 2), Solver("unipc", 5, "trailing")
 
 

@@ -58,6 +58,7 @@ def fill(mebibytes):
     return lambda: given + 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's high-water mark")
 def test_peak_memory_counts_what_the_work_holds_and_nothing_else():
     assert 199 <= peak_memory(fill, (1,), (200,))["peak MiB"] <= 220

@@ -14,6 +14,8 @@ from anticipate.lab.explain.counterfactual import Descent, change_past, predicti
 from anticipate.lab.explain.explain_backward import explain_clips, summary_document
 from anticipate.nn import AGA
 
+pytestmark = pytest.mark.slow
+
 NUM_ACTIONS, NUM_STEPS = 6, 5
 
 

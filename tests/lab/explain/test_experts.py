@@ -14,6 +14,8 @@ from anticipate.lab.explain.routing_effect import forcing_cost, information
 from anticipate.lab.explain.selections import clustering, embed, select
 from anticipate.training.loading import load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(demo_run):

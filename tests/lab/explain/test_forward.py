@@ -202,6 +202,7 @@ def test_the_command_writes_the_whole_matrix(written, aga_checkpoint, actions_fi
     assert all((written / f"{name}.png").stat().st_size for name in ("bars", "matrix"))
 
 
+@pytest.mark.slow
 def test_the_command_asks_for_the_most_frequent_action(written, actions_file):
     document = json.loads((written / "forward.json").read_text())
     data = SyntheticActions(str(actions_file))
@@ -223,6 +224,7 @@ def test_the_matrix_of_many_actions_is_binary(tmp_path, monkeypatch):
     np.testing.assert_array_equal(np.load(tmp_path / "matrix.npy"), found.attention)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_data_is_refused_or_marked(
     capsys, tmp_path, aga_checkpoint, other_actions_file
 ):
