@@ -151,6 +151,7 @@ def small():
     }
 
 
+@pytest.mark.slow
 @each_point
 def test_the_profile_comes_between_parent_and_point(study, path, small):
     point = resolve(["--config", str(path), "--profile=demo"])

@@ -140,7 +140,6 @@ def study(checkpoint, *options):
     main(["benchmark", "solvers", "--ckpt", str(checkpoint), "--seeds", "2", *options])
 
 
-@pytest.mark.slow
 def test_the_study_of_a_checkpoint_is_one_document_with_curve_and_table(
     checkpoint, tmp_path, capsys
 ):
