@@ -25,6 +25,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def knows_memory_peak() -> bool:
     """Tell whether the system keeps a mark of the most memory a process held, as Linux does."""
     return _RESET.exists()

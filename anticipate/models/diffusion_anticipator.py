@@ -151,10 +151,10 @@ class DiffusionAnticipator(DenseAnticipator):
 
     def on_fit_start(self) -> None:
         """Do without CUDA graphs of training steps where gradients are added up or exchanged."""
-        if self.device.type == "cuda" and self.trainer.world_size > 1:
-            self.graphed.refuse("several processes train", gradients=True)
-        if self.device.type == "cuda" and self.trainer.accumulate_grad_batches > 1:
-            self.graphed.refuse("gradients of several batches are added up", gradients=True)
+        trainer = self.trainer
+        self.graphed.check_training(
+            self.device, trainer.world_size, trainer.accumulate_grad_batches
+        )
 
     def on_train_batch_start(self, batch: DenseBatch, batch_idx: int) -> None:
         """Weigh the batch of `released` by its padded length over the mean of the epoch.

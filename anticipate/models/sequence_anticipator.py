@@ -15,6 +15,7 @@ from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.nn.aga import AGA
 from anticipate.nn.aga_past import Placement, perturbed_past
+from anticipate.nn.cuda_graphs import Accelerate, GraphedTraining
 from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol
 
 __all__ = ["SequenceAnticipator"]
@@ -41,6 +42,8 @@ class SequenceAnticipator(ShortTermAnticipator):
         perturbed_steps: Past predictions of a clip that noise replaces in AGA's memory wherever it
             is scored, never in training.
         perturbed_placement: Which ones: `random` steps or a `block` of neighbouring ones.
+        accelerate: `auto` launches training steps of a `capturable` network, as AGA is, by CUDA
+            graphs on a GPU; `none` never.
     """
 
     weights: Tensor | None
@@ -62,6 +65,7 @@ class SequenceAnticipator(ShortTermAnticipator):
         seed: int = 0,
         perturbed_steps: int = 0,
         perturbed_placement: Placement = "random",
+        accelerate: Accelerate = "auto",
     ) -> None:
         super().__init__(protocol)
         self.save_hyperparameters(
@@ -69,6 +73,8 @@ class SequenceAnticipator(ShortTermAnticipator):
         )
         self.num_classes = num_classes
         self.network = network(num_classes, feature_dim)
+        capturable = getattr(self.network, "capturable", False)
+        self.graphed = GraphedTraining(self.network, accelerate if capturable else "none")
         self.optimizer, self.warmup_steps = optimizer, warmup_steps
         self.loss_reduction, self.seed = loss_reduction, seed
         self.perturbed_steps, self.perturbed_placement = perturbed_steps, perturbed_placement
@@ -79,6 +85,13 @@ class SequenceAnticipator(ShortTermAnticipator):
     def method(self) -> str:
         """Name of the network, which is what papers call the method."""
         return type(self.network).__name__
+
+    def on_fit_start(self) -> None:
+        """Do without CUDA graphs where gradients are added up or exchanged."""
+        trainer = self.trainer
+        self.graphed.check_training(
+            self.device, trainer.world_size, trainer.accumulate_grad_batches
+        )
 
     def on_train_batch_start(self, batch: ShortTermBatch, batch_idx: int) -> None:
         """Let what is random follow from the seed and the step alone."""
@@ -94,7 +107,7 @@ class SequenceAnticipator(ShortTermAnticipator):
 
     def loss(self, batch: ShortTermBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what training minimizes (AGA's public code), and parts of it to log."""
-        logits = self.network(batch.features)
+        logits = self.graphed(batch.features)
         targets = batch.step_targets
         return anticipation_loss(logits, targets, self.weights, self.loss_reduction), {}
 

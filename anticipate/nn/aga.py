@@ -487,6 +487,9 @@ class AGA(nn.Module):
         ConfigError: For sizes that do not fit together, or a word that is not offered.
     """
 
+    capturable = True
+    """Whether the same work is done for all features of a shape, so that a GPU may replay it."""
+
     @checked_choices
     def __init__(
         self,

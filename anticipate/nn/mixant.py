@@ -20,7 +20,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ from anticipate.nn.denoiser import (
     TokenMixer,
 )
 from anticipate.nn.fused import causal_conv_silu, gated_sum
-from anticipate.nn.scan import selective_scan
+from anticipate.nn.scan import ScanInputs, selective_scan, selective_scan_pair
 from anticipate.nn.scan.backends import AUTO, network_backend
 
 __all__ = ["MixANT"]
@@ -240,10 +240,7 @@ class S6Plus(nn.Module):
         scan_backend: str = AUTO,
     ) -> None:
         super().__init__()
-        self.reverse = reverse
-        self.scan: Callable[..., Tensor] = partial(
-            selective_scan, backend=network_backend(scan_backend)
-        )
+        self.reverse, self.backend = reverse, network_backend(scan_backend)
         self.sizes = (dt_rank, d_state, d_state)
         bound = d_conv**-0.5
         self.conv_weight = nn.Parameter(torch.empty(d_inner, d_conv).uniform_(-bound, bound))
@@ -270,7 +267,17 @@ class S6Plus(nn.Module):
         mask: Float[Tensor, "batch tokens"],
         gamma: Float[Tensor, "batch experts"] | None = None,
     ) -> Float[Tensor, "batch tokens d_inner"]:
-        """Return the output of this direction, before the gate.
+        """Return the output of this direction, before the gate."""
+        y = selective_scan(*self.scan_inputs(x, mask, gamma), backend=self.backend)
+        return y.transpose(1, 2)
+
+    def scan_inputs(
+        self,
+        x: Float[Tensor, "batch tokens d_inner"],
+        mask: Float[Tensor, "batch tokens"],
+        gamma: Float[Tensor, "batch experts"] | None = None,
+    ) -> ScanInputs:
+        """Return what the scan of this direction reads.
 
         `x` must be zero on padding. The convolution's bias makes padding non-zero again, hence the
         second mask: a scan that starts in padding keeps the state zero until the first valid token.
@@ -278,7 +285,7 @@ class S6Plus(nn.Module):
         x = causal_conv_silu(x, self.conv_weight, self.conv_bias, mask, self.reverse)
         dt, B, C = self.x_proj(x).split(self.sizes, dim=-1)
         delta = linear(dt, self.dt_proj.weight)
-        y = self.scan(
+        return ScanInputs(
             x.transpose(1, 2),
             delta.transpose(1, 2),
             self.bank(x, gamma),
@@ -289,7 +296,6 @@ class S6Plus(nn.Module):
             delta_softplus=True,
             reverse=self.reverse,
         )
-        return y.transpose(1, 2)
 
 
 class BidirectionalMamba(TokenMixer):
@@ -346,8 +352,14 @@ class BidirectionalMamba(TokenMixer):
         mask = valid.to(u.dtype)
         x, z = self.in_proj(u).chunk(2, dim=-1)
         gammas = (None, None) if gamma is None else (gamma[0], gamma[-1])
-        forward, backward = self.directions
-        return gated_sum(forward(x, mask, gammas[0]), backward(x, mask, gammas[1]), z)
+        directions = [cast(S6Plus, direction) for direction in self.directions]
+        scans = (
+            direction.scan_inputs(x, mask, one)
+            for direction, one in zip(directions, gammas, strict=True)
+        )
+        backend = directions[0].backend
+        y_forward, y_backward = selective_scan_pair(scans, together=x.is_cuda, backend=backend)
+        return gated_sum(y_forward.transpose(1, 2), y_backward.transpose(1, 2), z)
 
 
 class MixANT(BlockStack):

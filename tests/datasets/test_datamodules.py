@@ -1,4 +1,5 @@
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 import anticipate.datasets
 from anticipate.catalog import data_sets
 from anticipate.datasets import Assembly101, Breakfast, Salads50, Synthetic
+from anticipate.datasets.batches import file_module
 from anticipate.errors import ConfigError, DataError
 
 TRAIN = {f"P{p:02}_cam{c:02}_P{p:02}_tea": 40 + 3 * p + c for p in range(3, 11) for c in (1, 2)}
@@ -104,14 +106,11 @@ def test_validation_uses_held_out_persons_of_the_training_set(path):
 
 
 def test_the_rank_of_the_trainer_divides_the_items(path):
-    class Process:
-        def __init__(self, rank):
-            self.global_rank, self.world_size = rank, 2
-
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
     seen = []
     for rank in range(2):
         data = Breakfast(path, augment=False)
-        data.trainer = Process(rank)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy)
         test = [item for batch in data.test_dataloader() for item in batch.video_ids]
         train = [item for batch in data.train_dataloader() for item in batch.video_ids]
         seen.append((test, train))
@@ -282,3 +281,28 @@ def test_data_classes_are_listed_and_nothing_else_is_invented():
     assert {"breakfast", "50salads", "assembly101", "ek100", "ek55", "egtea"} <= set(data_sets())
     with pytest.raises(AttributeError, match="no attribute 'Breakfst'"):
         anticipate.datasets.Breakfst  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "requested", "expected"),
+    [
+        ("cpu", 1, None, 0),
+        ("cuda", 1, None, 4),
+        ("cuda", 8, None, 2),
+        ("cuda", 32, None, 0),
+        ("cuda", 1, 1, 1),
+        ("cpu", 1, 2, 2),
+    ],
+)
+def test_data_are_loaded_beside_a_gpu_not_beside_computing_cores(
+    path, monkeypatch, device, processes, requested, expected
+):
+    data = Breakfast(path, num_workers=requested)
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    data.trainer = SimpleNamespace(
+        strategy=strategy, num_devices=processes, global_rank=0, world_size=processes
+    )
+    monkeypatch.setattr(file_module, "usable_cores", lambda: 16)
+    loader = data.train_dataloader()
+    assert loader.num_workers == expected
+    assert loader.pin_memory == (device == "cuda")

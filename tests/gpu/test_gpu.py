@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from anticipate.models import DiffusionAnticipator
 from anticipate.models.averaging import WarmUpEMA
 from anticipate.nn import AGA, MixANT
-from anticipate.nn.cuda_graphs import GraphedDenoiser
-from anticipate.nn.scan import reference, selective_scan
+from anticipate.nn.cuda_graphs import GraphedDenoiser, GraphedTraining
+from anticipate.nn.scan import reference, selective_scan, selective_scan_pair
 from anticipate.nn.scan.backends import load
 from anticipate.nn.scan.inputs import ScanInputs
 from anticipate.types import DenseBatch
@@ -96,6 +96,19 @@ def test_scans_of_half_precision_have_a_float32_state(dtype):
     assert_near(y, reference.forward(exact)[0], 2 * torch.finfo(dtype).eps)
 
 
+def test_two_directions_in_one_launch_are_two_launches():
+    scans = [make_scan(SHAPES[-1], False, True, reverse) for reverse in (False, True)]
+    scans = [x.map(lambda tensor: tensor.requires_grad_()) for x in scans]
+    results = []
+    for together in (False, True):
+        ys = selective_scan_pair(scans, together)
+        tensors = [x for scan in scans for x in scan.tensors()]
+        loss = ys[0].square().sum() + ys[1].sin().sum()
+        results.append([*ys, *torch.autograd.grad(loss, tensors)])
+    for separate, joint in zip(*results, strict=True):
+        assert_near(joint, separate, 1e-5)
+
+
 def test_auto_is_a_kernel():
     inputs = make_scan(SHAPES[1], False, True, False)
     expected = selective_scan(*inputs, backend="reference")
@@ -140,28 +153,34 @@ def network_inputs(network, tokens):
     return x_t, t, condition, batch.observed, batch.valid, x_t / 2
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("gradients", [False, True])
-def test_replays_are_what_the_network_computes(gradients):
+def test_replays_are_what_the_network_computes(gradients, compiled):
     """Lengths in turns, as graphs share their memory; the weights change in between."""
-    network = make_network()
-    graphed = GraphedDenoiser(network)
+    network, same = make_network(), make_network()
+    graphed = GraphedDenoiser(same)
+    if compiled:
+        graphed._calls_to_compile = 5
     for turn in range(4):
-        for tokens in (19, 33, 20):
+        for tokens in (19, 33, 20):  # 19 and 20 share a graph
             results = []
-            for call in (network, graphed):
-                network.zero_grad()
+            for weights, call in ((network, network), (same, graphed)):
+                weights.zero_grad()
                 with torch.set_grad_enabled(gradients):
-                    output = call(*network_inputs(network, tokens))
+                    output = call(*network_inputs(weights, tokens))
                 if gradients:
                     output.x_0.square().mean().backward()
-                grads = [x.grad.clone() for x in network.parameters() if x.grad is not None]
+                grads = [x.grad.clone() for x in weights.parameters() if x.grad is not None]
                 results.append([output.x_0.detach().clone(), output.gamma.detach().clone(), *grads])
+                del output  # nothing may be captured while a graph of autograd is alive
             for eager, replayed in zip(*results, strict=True):
                 assert_near(replayed, eager, 1e-4)
-        with torch.no_grad():
-            network.head.bias.add_(0.1 * turn)
+        for weights in (network, same):
+            with torch.no_grad():
+                weights.head.bias.add_(0.1 * turn)
     assert not graphed._obstacles
-    assert REHEARSAL or len(graphed._graphs) == 3
+    assert REHEARSAL or len(graphed._graphs) == 2
+    assert all((x._compiled_call_impl is not None) == compiled for x in same.blocks) or REHEARSAL
 
 
 def make_model(**settings):
@@ -186,6 +205,28 @@ def test_aga_on_the_gpu_is_that_of_the_cpu():
     features, network = torch.randn(3, 7, 12), AGA(5, 12, hidden_dim=16).eval()
     expected = network(features)
     assert_near(network.to(DEVICE)(features.to(DEVICE)), expected, 1e-4)
+
+
+def test_aga_by_graphs_is_aga_without():
+    """With dropout, which draws the same numbers."""
+    torch.manual_seed(0)
+    features = torch.randn(3, 7, 12).to(DEVICE)
+    network = AGA(5, 12, hidden_dim=16, dropout=0.3).to(DEVICE)
+    graphed = GraphedTraining(network)
+    for step in range(4):
+        results = []
+        for call in (network, graphed):
+            torch.manual_seed(step)
+            network.zero_grad()
+            logits = call(features)
+            logits.square().mean().backward()
+            grads = [x.grad.clone() for x in network.parameters() if x.grad is not None]
+            results.append([logits.detach().clone(), *grads])
+            del logits
+        for eager, replayed in zip(*results, strict=True):
+            assert_near(replayed, eager, 1e-4)
+    assert not graphed._obstacles
+    assert REHEARSAL or len(graphed._graphs) == 1
 
 
 def test_futures_start_from_the_same_noise_on_every_device():
@@ -244,6 +285,8 @@ def test_training_by_graphs_is_training_without(tmp_path):
     for accelerate in ("none", "auto"):
         model = make_model(accelerate=accelerate, ema_decay=None)
         fit(tmp_path, model)
+        assert not model.graphed._obstacles
+        assert REHEARSAL or bool(model.graphed._graphs) == (accelerate == "auto")
         weights.append([x.detach().cpu() for x in model.parameters()])
     for eager, replayed in zip(*weights, strict=True):
         assert_near(replayed, eager, 1e-3)

@@ -8,8 +8,8 @@ import copy
 import pytest
 import torch
 
-from anticipate.nn import MixANT, cuda_graphs
-from anticipate.nn.cuda_graphs import GraphedDenoiser, rounded
+from anticipate.nn import AGA, MixANT, cuda_graphs
+from anticipate.nn.cuda_graphs import GraphedDenoiser, GraphedTraining, rounded
 
 SIZES = {"d_model": 8, "num_layers": 2, "num_static_layers": 1, "num_experts": 2, "d_state": 4}
 TOKENS = 9
@@ -132,6 +132,53 @@ def test_what_cannot_be_captured_runs_as_it_is_and_is_told_once(
     assert captured == [10]
 
 
+@pytest.fixture
+def compiled(monkeypatch):
+    """Blocks that were compiled, by a compiler that changes nothing."""
+    blocks = []
+
+    def compile_block(block, dynamic):
+        assert dynamic
+        block._compiled_call_impl = block._call_impl
+        blocks.append(block)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_block)
+    monkeypatch.setattr(cuda_graphs, "COMPILED_FROM", 3)
+    return blocks
+
+
+def test_blocks_are_compiled_when_many_steps_were_taken(network, captured, compiled):
+    graphed = GraphedDenoiser(network)
+    for calls, lengths in enumerate(([], [10], [10, 10], [10, 10])):
+        assert compiled == ([] if calls < 3 else list(network.blocks))
+        graphed(*make_inputs(network))
+        assert captured == lengths
+    graphed(*make_inputs(network, 17))
+    assert captured == [10, 10, 20], "compiled, a shape is captured at once"
+    assert all(block._compiled_call_impl is None for block in copy.deepcopy(network).blocks)
+
+
+def test_without_a_compiler_there_are_graphs(network, captured, compiled, monkeypatch, capsys):
+    works = cuda_graphs.capture_sampling
+
+    def capture(denoiser, *arguments):
+        if denoiser.blocks[0]._compiled_call_impl is not None:
+            try:
+                raise RuntimeError("no C compiler\nand more")
+            except RuntimeError:
+                raise RuntimeError("capture has failed") from None
+        return works(denoiser, *arguments)
+
+    monkeypatch.setattr(cuda_graphs, "capture_sampling", capture)
+    graphed, inputs = GraphedDenoiser(network), make_inputs(network)
+    with torch.no_grad():
+        for _ in range(5):
+            assert torch.equal(graphed(*inputs).x_0, network(*inputs).x_0)
+    assert captured == [10, 10]
+    assert capsys.readouterr().err.endswith("which makes them slower: no C compiler\n")
+    assert not graphed._obstacles
+
+
 def test_those_who_listen_to_the_network_hear_replays_too(network, captured):
     heard = []
     network.register_forward_hook(lambda module, inputs, output: heard.append(output.x_0.shape))
@@ -159,6 +206,33 @@ def test_copies_have_their_own_network_and_no_graphs(network, captured):
     for _ in range(2):
         holder.graphed(*make_inputs(network))
     twin = copy.deepcopy(holder)
-    assert twin.graphed.denoiser is twin.network is not network
+    assert twin.graphed.network is twin.network is not network
     twin.graphed(*make_inputs(network))
+    assert captured == [10]
+
+
+def test_a_network_of_one_tensor_is_captured_in_training_alone(captured):
+    aga = AGA(5, 12, hidden_dim=8, num_heads=2, dropout=0.0)
+    graphed, features = GraphedTraining(aga), torch.randn(2, 7, 12)
+    results = [graphed(features) for _ in range(3)]
+    assert captured == [7]
+    with torch.no_grad():
+        results += [graphed(features) for _ in range(3)]
+    assert captured == [7]
+    assert all(torch.equal(result, aga(features)) for result in results)
+
+
+@pytest.mark.parametrize(("processes", "batches"), [(2, 1), (1, 4)])
+def test_no_training_step_is_captured_whose_gradients_are_exchanged_or_added_up(
+    network, captured, capsys, processes, batches
+):
+    graphed = GraphedDenoiser(network)
+    graphed.check_training(torch.device("cpu"), processes, batches)
+    for _ in range(3):
+        graphed(*make_inputs(network))
+    assert captured == []
+    assert capsys.readouterr().err.count("no CUDA graphs in training") == 1
+    with torch.no_grad():
+        for _ in range(2):
+            graphed(*make_inputs(network))
     assert captured == [10]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anticipate.errors import ConfigError
-from anticipate.nn.scan import backends, ops, selective_scan
+from anticipate.nn.scan import ScanInputs, backends, ops, selective_scan, selective_scan_pair
 from anticipate.nn.scan.inputs import CHUNK
 
 
@@ -133,7 +133,32 @@ def test_operators_keep_torchs_rules(backend, optional):
     inputs = make_inputs(2, 3, 5, 4, optional=optional)
     inputs = [None if x is None else x.float().requires_grad_() for x in inputs]
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(ops.scan, (*inputs, True, False, backend), test_utils=tests)
+    one, other = (*inputs, True, False), (*inputs, True, True)
+    torch.library.opcheck(ops.scan, (*one, backend), test_utils=tests)
+    torch.library.opcheck(ops.scan_pair, (*one, *other, backend), test_utils=tests)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_gradients_have_the_layout_that_compilers_are_told(backend):
+    inputs = [x.float() for x in make_inputs(2, 3, 7, 5)]
+    scan = ScanInputs(*inputs, True, False)
+    y, starts = ops.scan(*scan, backend)
+    operator = torch.ops.anticipate.selective_scan_backward.default
+    arguments = (torch.ones_like(y), starts, *scan, backend)
+    torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("unused", [False, True])
+def test_a_pair_is_two_scans(unused):
+    inputs = [x.float().requires_grad_() for x in make_inputs(2, 3, 5, 4)]
+    scans = [ScanInputs(*inputs, True, reverse) for reverse in (False, True)]
+    results = []
+    for together in (False, True):
+        y, z = selective_scan_pair(scans, together)
+        loss = y.square().sum() + (0 if unused else z.sin().sum())
+        results.append([y, z, *torch.autograd.grad(loss, inputs)])
+    for separate, joint in zip(*results, strict=True):
+        torch.testing.assert_close(separate, joint, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

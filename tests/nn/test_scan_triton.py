@@ -41,6 +41,27 @@ def assert_agrees(
             torch.testing.assert_close(result.double(), truth, **tolerance)
     assert starts.dtype == torch.float32
 
+def assert_equal_pair():
+    # Two directions in one launch are two launches.
+    torch.manual_seed(0)
+    tensors = [torch.randn(2, 3, 5), torch.rand(2, 3, 5), -torch.rand(2, 3, 2)]
+    tensors += [torch.randn(2, 2, 5) for _ in range(2)]
+    one = ScanInputs(*tensors, D=torch.randn(3), delta_softplus=True)
+    other = one.map(lambda x: x.flip(0) if x.ndim == 3 else 2 * x)._replace(reverse=True)
+    assert triton.can_go_together(one, other) and not triton.can_go_together(one, one)
+    direction, alone, grads = torch.randn(2, 3, 5), [], []
+    for x in (one, other):
+        alone.append(triton.forward(x))
+        grads.append(triton.backward(direction, alone[-1][1], x))
+    together = triton.forward_together([one, other])
+    starts = [starts for _, starts in together]
+    found = triton.backward_together([direction] * 2, starts, [one, other])
+    for expected, result in zip(alone + grads, [*together, *found], strict=True):
+        for left, right in zip(expected, result, strict=True):
+            assert (left is None) == (right is None)
+            assert left is None or torch.equal(left, right)
+
+assert_equal_pair()
 more = triton.FORWARD.tokens + 1
 assert_agrees(1, 1, 1, 1, False, False, True, False)
 assert_agrees(2, 3, more, 5, False, True, True, False)
@@ -83,16 +104,18 @@ x = torch.empty(1, 128, 1)
 state = torch.empty(1, 16, 1)
 layer = ScanInputs(x, x, torch.empty(128, 16), state, state, delta_softplus=True)
 usage = pathlib.Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-absent = {"z": None, "grad_z": None}
-kinds = dict.fromkeys(("D", "delta_bias", "grad_D", "grad_bias"), "*fp32")
-kinds |= dict.fromkeys(("d_inner", "d_state", "length"), "i32")
-kinds |= dict.fromkeys(("grad_B", "grad_C"), ("*fp32", *["i32"] * 4))
-for kernel, block in ((forward_kernel, backend.FORWARD), (backward_kernel, backend.BACKWARD)):
-    constants = backend.options(layer, block) | absent | {"CHUNK": backend.CHUNK}
-    names = inspect.signature(kernel.fn).parameters
-    constants = {name: value for name, value in constants.items() if name in names}
-    types = kinds | dict.fromkeys(constants, "constexpr")
-    signature = {name: types.get(name, ("*fp32", "i32", "i32", "i32")) for name in names}
+tensor, partial = ("*fp32", *["i32"] * 3), ("*fp32", *["i32"] * 4)
+one = [tensor] * 5 + ["*fp32", "constexpr", "*fp32"] + [tensor] * 2
+grads = [tensor] * 3 + [partial] * 2 + ["*fp32", tensor, "*fp32"]
+for kernel, block, arguments in (
+    (forward_kernel, backend.FORWARD, one), (backward_kernel, backend.BACKWARD, one + grads)
+):
+    constants = backend.options(layer, block, pair=True) | {"CHUNK": backend.CHUNK}
+    names = list(inspect.signature(kernel.fn).parameters)
+    signature = dict.fromkeys(names, "i32") | dict.fromkeys(names[:2], tuple(arguments))
+    signature |= {name: "constexpr" for name in names if name in constants}
+    constants = {(names.index(n),): v for n, v in constants.items() if n in names}
+    constants |= {(scan, arguments.index("constexpr")): None for scan in (0, 1)}
     source = ASTSource(kernel, signature, constexprs=constants)
     target = GPUTarget("cuda", CAPABILITY, 32)
     compiled = triton.compile(source, target=target, options={"num_warps": 1})

@@ -38,7 +38,8 @@ class DenseDataModule(FileDataModule):
         augment: Whether 40 % of the training items are cut uniformly in [0.15, 0.40) instead.
         batch_size: Training items per step and process.
         eval_batch_size: Items per step and process in validation, test and predict.
-        num_workers: Processes that load data for each computing process; 0 for none.
+        num_workers: Processes that load data for each computing process; 0 for none, null for up to
+            four beside a GPU.
         seed: Seed of the order and the augmentation of training items.
         validation_fraction: Share of the training set to hold out for validation, in whole groups
             (persons or recordings), so that views of one performance stay together; 0 for none.
@@ -64,7 +65,7 @@ class DenseDataModule(FileDataModule):
         augment: bool = True,
         batch_size: int = 16,
         eval_batch_size: int = 4,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         validation_fraction: float = 0.0,
         limit_test_videos: int | None = None,

@@ -5,14 +5,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from anticipate.datasets.file.data_file import DataFile
 from anticipate.errors import ConfigError, DataError
+from anticipate.machine import usable_cores
 
 Store = TypeVar("Store", bound=DataFile)
+
+MOST_WORKERS = 4
+"""Processes that load data for a GPU: a long item takes a millisecond, a step sixteen of them."""
 
 
 class FileDataModule(LightningDataModule, ABC):
@@ -23,7 +26,8 @@ class FileDataModule(LightningDataModule, ABC):
         split: Number of the official split.
         batch_size: Training items per step and process.
         eval_batch_size: Items per step and process in validation, test and predict.
-        num_workers: Processes that load data for each computing process; 0 for none.
+        num_workers: Processes that load data for each computing process; 0 for none, null for up to
+            four beside a GPU, and none on a CPU, whose cores compute.
         seed: Seed of the order and the augmentation of training items.
         validation_fraction: Share of the training set to hold out for validation.
 
@@ -46,7 +50,7 @@ class FileDataModule(LightningDataModule, ABC):
         split: int,
         batch_size: int,
         eval_batch_size: int,
-        num_workers: int,
+        num_workers: int | None,
         seed: int,
         validation_fraction: float,
     ) -> None:
@@ -146,12 +150,17 @@ class FileDataModule(LightningDataModule, ABC):
     def _loader(
         self, dataset: Dataset, collate: Callable[[Any], Any] | None = None, **batching: Any
     ) -> DataLoader:
+        trainer, workers = self.trainer, self.num_workers
+        on_gpu = trainer is not None and trainer.strategy.root_device.type == "cuda"
+        if workers is None:
+            cores = usable_cores() // trainer.num_devices if trainer is not None and on_gpu else 0
+            workers = min(MOST_WORKERS, cores)
         return DataLoader(
             dataset,
             collate_fn=collate or self.collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=on_gpu,
             **batching,
         )
 

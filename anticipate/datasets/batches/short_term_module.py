@@ -61,7 +61,8 @@ class ShortTermDataModule(FileDataModule):
         evaluate_on: Part that is scored, or predicted; `test` has no labels.
         batch_size: Training items per step and process.
         eval_batch_size: Items per step and process in validation, test and predict.
-        num_workers: Processes that load data for each computing process; 0 for none.
+        num_workers: Processes that load data for each computing process; 0 for none, null for up to
+            four beside a GPU.
         seed: Seed of the order and the drift of training items.
         validation_fraction: Share of the training videos to hold out for validation; 0 for none.
         drop_last: Whether the training items of an epoch that do not fill a batch are left out.
@@ -93,7 +94,7 @@ class ShortTermDataModule(FileDataModule):
         evaluate_on: Literal["validation", "test"] = "validation",
         batch_size: int = 128,
         eval_batch_size: int = 256,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         seed: int = 0,
         validation_fraction: float = 0.0,
         drop_last: bool = False,

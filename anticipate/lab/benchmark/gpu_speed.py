@@ -1,5 +1,6 @@
 """The benchmarks on a GPU: time by the wall, on the device alone, kernels launched and memory."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -20,15 +21,21 @@ from anticipate.lab.benchmark.mixant_speed import make_inputs as make_network_in
 from anticipate.lab.benchmark.scan_speed import make_inputs as make_scan_inputs
 from anticipate.lab.benchmark.timing import MIB, Group, Row
 from anticipate.nn import AGA, MixANT
-from anticipate.nn.cuda_graphs import Accelerate, GraphedDenoiser
+from anticipate.nn.cuda_graphs import Accelerate, GraphedDenoiser, GraphedTraining
 from anticipate.nn.mixant import load_balancing_loss
-from anticipate.nn.scan import selective_scan
+from anticipate.nn.scan import selective_scan, selective_scan_pair
 
 Work = Callable[[], Any]
 
 REPLAYS = 20
 """Replays of a graph that the time on the device is taken over."""
-ACCELERATE: tuple[Accelerate, ...] = ("none", "auto")
+LONGEST_PROFILED = 0.2
+"""Seconds of the longest work whose kernels are counted, which takes a hundred times as long."""
+COMPILED = "auto, compiled"
+ACCELERATE = ("none", "auto", COMPILED)
+"""By kernels, by graphs, and by graphs of compiled blocks, as in long jobs."""
+PRODUCTS = ("gemm", "gemv", "cutlass", "xmma")
+"""Parts of the names of kernels that are matrix products."""
 
 
 def run(name: str, quick: bool, repeats: int, device: str = "cuda") -> list[Group]:
@@ -47,8 +54,9 @@ def run(name: str, quick: bool, repeats: int, device: str = "cuda") -> list[Grou
         raise ConfigError(f"benchmark {name} is for CPUs: expected one of {', '.join(BENCHMARKS)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device was found: leave --device out to measure on the CPU")
-    groups = BENCHMARKS[name](quick, torch.device(device))
-    return [compare(title, works, repeats) for title, works in groups.items()]
+    with torch._dynamo.config.patch(recompile_limit=64):  # one process has all variants
+        groups = BENCHMARKS[name](quick, torch.device(device))
+        return [compare(title, works, repeats) for title, works in groups.items()]
 
 
 def describe() -> dict[str, str]:
@@ -71,7 +79,13 @@ def compare(title: str, works: Mapping[str, Work], repeats: int) -> Group:
     times = {name: _wall(work, repeats) for name, work in works.items()}
     first = median(next(iter(times.values())))
     rows = (
-        Row(name, median(taken), min(taken), median(taken) / first, _figures(works[name]))
+        Row(
+            name,
+            median(taken),
+            min(taken),
+            median(taken) / first,
+            _figures(works[name], min(taken)),
+        )
         for name, taken in times.items()
     )
     return Group(title, tuple(rows))
@@ -89,7 +103,7 @@ def _wall(work: Work, repeats: int) -> list[float]:
     return taken
 
 
-def _figures(work: Work) -> dict[str, float]:
+def _figures(work: Work, seconds: float) -> dict[str, float]:
     """Return time on the device, kernels and peak memory; on a CPU there is none of them."""
     if not torch.cuda.is_available():
         return {}
@@ -97,12 +111,16 @@ def _figures(work: Work) -> dict[str, float]:
     work()
     _finish()
     figures = {"peak MiB": torch.cuda.max_memory_allocated() / MIB}
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
+    if seconds > LONGEST_PROFILED:
+        return figures
+    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         work()
         _finish()
     events = [event for event in recorded.events() if event.device_type.name == "CUDA"]
     figures["kernels"] = len(events)
     figures["device ms"] = sum(event.device_time_total for event in events) / 1e3
+    products = (event for event in events if any(part in event.name for part in PRODUCTS))
+    figures["products ms"] = sum(event.device_time_total for event in products) / 1e3
     calls = (event for event in recorded.events() if "aunch" in event.name)
     figures["launches"] = sum(event.name.startswith(("cuda", "cu")) for event in calls)
     return figures
@@ -143,6 +161,11 @@ def scan(quick: bool, device: torch.device) -> dict[str, dict[str, Work]]:
         groups[f"scan forward and backward, {size}"] = {
             name: _scan(batch, tokens, name, device, gradients=True) for name in backends
         }
+        pair = _pair(batch, tokens, device)
+        groups[f"both directions of a layer, forward, {size}, {REPLAYS} replays"] = {
+            name: _replayed(pair(together), device)
+            for name, together in (("one launch", True), ("two launches", False))
+        }
     return groups
 
 
@@ -158,6 +181,12 @@ def _scan(
     return lambda: torch.autograd.grad(selective_scan(*x, backend=backend), inputs, direction)
 
 
+def _pair(batch: int, tokens: int, device: torch.device) -> Callable[[bool], Work]:
+    one = make_scan_inputs(batch, tokens).map(lambda tensor: tensor.to(device))
+    scans = (one, one._replace(reverse=True))
+    return lambda together: lambda: selective_scan_pair(scans, together)
+
+
 def block(quick: bool, device: torch.device) -> dict[str, dict[str, Work]]:
     """Measure a denoising step by kernels and by graphs, in float32 and with TF32 products."""
     groups: dict[str, dict[str, Work]] = {}
@@ -165,7 +194,7 @@ def block(quick: bool, device: torch.device) -> dict[str, dict[str, Work]]:
         network, inputs = _network(quick, batch, tokens, device)
         step = {name: _denoising(network, inputs, name) for name in ACCELERATE}
         works = {f"accelerate {name}": work for name, work in step.items()}
-        works["accelerate auto, TF32"] = _tf32(_denoising(network, inputs, "auto"))
+        works[f"accelerate {COMPILED}, TF32"] = _tf32(_denoising(network, inputs, COMPILED))
         groups[f"denoising step, {batch} samples, {tokens} tokens"] = works
     return groups
 
@@ -176,8 +205,16 @@ def _network(quick: bool, batch: int, tokens: int, device: torch.device) -> tupl
     return network.to(device), inputs
 
 
-def _denoising(network: MixANT, inputs: Inputs, accelerate: Accelerate) -> Work:
-    graphed = GraphedDenoiser(network.eval(), accelerate)
+def _graphed(network: MixANT, accelerate: str) -> GraphedDenoiser:
+    """Return a copy of a network that runs in one of the ways of `ACCELERATE`."""
+    graphed = GraphedDenoiser(copy.deepcopy(network), "none" if accelerate == "none" else "auto")
+    if accelerate == COMPILED and next(network.parameters()).is_cuda:
+        graphed.compile()
+    return graphed
+
+
+def _denoising(network: MixANT, inputs: Inputs, accelerate: str) -> Work:
+    graphed = _graphed(network.eval(), accelerate)
     features, x_t, t, observed, valid = inputs
 
     @torch.no_grad()
@@ -213,8 +250,8 @@ def sample(quick: bool, device: torch.device) -> dict[str, dict[str, Work]]:
     return groups
 
 
-def _sampling(network: MixANT, inputs: Inputs, accelerate: Accelerate, steps: int) -> Work:
-    graphed = GraphedDenoiser(network.eval(), accelerate)
+def _sampling(network: MixANT, inputs: Inputs, accelerate: str, steps: int) -> Work:
+    graphed = _graphed(network.eval(), accelerate)
     features, noise, _, observed, valid = inputs
 
     @torch.no_grad()
@@ -238,12 +275,11 @@ def train(quick: bool, device: torch.device) -> dict[str, dict[str, Work]]:
     return {f"training step, batch {batch}, {tokens} tokens": works}
 
 
-def _training(
-    quick: bool, batch: int, tokens: int, accelerate: Accelerate, device: torch.device
-) -> Work:
+def _training(quick: bool, batch: int, tokens: int, accelerate: str, device: torch.device) -> Work:
     network, inputs = _network(quick, batch, tokens, device)
     features, x_t, t, observed, valid = inputs
-    graphed = GraphedDenoiser(network.train(), accelerate)
+    graphed = _graphed(network.train(), accelerate)
+    network = graphed.network
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
     x_0 = torch.randn_like(x_t)
 
@@ -264,23 +300,24 @@ def aga(quick: bool, device: torch.device) -> dict[str, dict[str, Work]]:
     sizes: Sequence[int] = (2,) if quick else (8, 64, 128)
     groups: dict[str, dict[str, Work]] = {}
     for batch in sizes:
-        work = _aga(quick, batch, device)
+        works = {f"accelerate {one}": _aga(quick, batch, device, one) for one in ("none", "auto")}
         groups[f"AGA training step, batch {batch}, 30 steps"] = {
-            "float32": work,
-            "TF32": _tf32(work),
+            **works,
+            "accelerate auto, TF32": _tf32(_aga(quick, batch, device, "auto")),
         }
     return groups
 
 
-def _aga(quick: bool, batch: int, device: torch.device) -> Work:
+def _aga(quick: bool, batch: int, device: torch.device, accelerate: Accelerate) -> Work:
     network = (AGA(7, 12, hidden_dim=32) if quick else AGA(3806, 1024)).to(device).train()
+    graphed = GraphedTraining(network, accelerate)
     features = torch.randn(batch, 30, 12 if quick else 1024, device=device)
     targets = torch.arange(batch * 30, device=device) % network.num_classes
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-4, fused=True)
 
     def work() -> None:
         optimizer.zero_grad()
-        F.cross_entropy(network(features).flatten(0, 1), targets).backward()
+        F.cross_entropy(graphed(features).flatten(0, 1), targets).backward()
         optimizer.step()
 
     return work

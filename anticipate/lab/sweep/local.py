@@ -13,6 +13,7 @@ import torch
 
 from anticipate.errors import ConfigError
 from anticipate.lab.sweep.task import Task, options_now, take_lock
+from anticipate.machine import usable_cores
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that the libraries read how many threads to use from."""
@@ -30,8 +31,7 @@ def this_machine() -> Machine:
     """Return the cores and GPUs that this process may use."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = named.split(",") if named else [str(n) for n in range(torch.cuda.device_count())]
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = usable_cores()
     return Machine(cores, tuple(gpus[: torch.cuda.device_count()]))
 
 

@@ -1,12 +1,14 @@
 """The selective scan of Mamba (S6) with per-sample transitions, behind one function."""
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from anticipate.nn.scan.backends import AUTO, check_backend
 from anticipate.nn.scan.inputs import ScanInputs, check
-from anticipate.nn.scan.ops import scan
+from anticipate.nn.scan.ops import scan, scan_pair
 
-__all__ = ["selective_scan"]
+__all__ = ["ScanInputs", "selective_scan", "selective_scan_pair"]
 
 
 def selective_scan(
@@ -54,3 +56,30 @@ def selective_scan(
     check_backend(backend, inputs)
     y, _ = scan(*inputs, backend)
     return y
+
+
+def selective_scan_pair(
+    scans: Iterable[ScanInputs], together: bool = False, backend: str = AUTO
+) -> list[Tensor]:
+    """Run two scans that do not need each other, as those of a bidirectional layer.
+
+    Args:
+        scans: Arguments of `selective_scan`, twice. One after the other, the second is asked for
+            when the first has run, which saves memory.
+        together: Whether in one operator, for which a GPU needs one launch.
+        backend: As for `selective_scan`.
+
+    Returns:
+        y of both.
+
+    Raises:
+        ConfigError: As for `selective_scan`.
+    """
+    if not together:
+        return [selective_scan(*inputs, backend=backend) for inputs in scans]
+    one, other = scans
+    for inputs in (one, other):
+        check(inputs)
+        check_backend(backend, inputs)
+    y_one, _, y_other, _ = scan_pair(*one, *other, backend)
+    return [y_one, y_other]

@@ -8,6 +8,7 @@ imported when it is first used.
 
 import logging
 import os
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -44,6 +45,22 @@ class Backend(Protocol):
 
     def backward(self, grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor | None]:
         """Return the gradients of `inputs.tensors()`."""
+
+
+@runtime_checkable
+class Together(Backend, Protocol):
+    """What a backend offers that runs the two scans of a bidirectional layer at once."""
+
+    def can_go_together(self, one: ScanInputs, other: ScanInputs) -> bool:
+        """Return whether two scans fit into one launch."""
+
+    def forward_together(self, scans: Sequence[ScanInputs]) -> list[tuple[Tensor, Tensor]]:
+        """Return what `forward` does, for each scan."""
+
+    def backward_together(
+        self, grads_y: Sequence[Tensor], starts: Sequence[Tensor], scans: Sequence[ScanInputs]
+    ) -> list[list[Tensor | None]]:
+        """Return what `backward` does, for each scan."""
 
 
 class Description(NamedTuple):

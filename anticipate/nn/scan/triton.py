@@ -1,5 +1,6 @@
 """The selective scan by Triton kernels, on GPUs or in Triton's interpreter (TRITON_INTERPRET=1)."""
 
+from collections.abc import Sequence
 from subprocess import CalledProcessError
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import triton
 from torch import Tensor
 from triton.errors import TritonError
 
+from anticipate.console import notice
 from anticipate.nn.scan.backends import UnusableError
 from anticipate.nn.scan.inputs import ScanInputs, empty_sequence, empty_starts
 from anticipate.nn.scan.triton_kernels import backward_kernel, forward_kernel
@@ -20,6 +22,19 @@ BACKEND = {
 }
 
 
+class _Partials(NamedTuple):
+    """Gradients of `ScanInputs` per sample, those of B and C also per group of channels."""
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    z: Tensor
+    delta_bias: Tensor
+
+
 class Block(NamedTuple):
     """What a program holds in its registers at once."""
 
@@ -30,6 +45,9 @@ class Block(NamedTuple):
 
 FORWARD, BACKWARD = Block(16, 128), Block(8, 64)
 """The largest blocks that leave room in the registers of a warp, and no more programs than that."""
+
+_obstacles: list[str] = []
+"""Why two scans cannot go together on this machine, where that has turned out."""
 
 CHUNK = BACKWARD.tokens
 """Tokens between two states that forward keeps: backward reads one per block."""
@@ -47,16 +65,7 @@ def forward(inputs: ScanInputs) -> tuple[Tensor, Tensor]:
     Raises:
         UnusableError: The kernel cannot be compiled or started here.
     """
-    y, starts = empty_sequence(inputs.u), empty_starts(inputs, CHUNK)
-    try:
-        forward_kernel[_grid(inputs, FORWARD)](
-            *_arguments(inputs), _strided(y), _kept(starts), *_sizes(inputs),
-            CHUNK=CHUNK, **options(inputs, FORWARD), num_warps=1,
-        )  # fmt: skip
-    except (TritonError, CalledProcessError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UnusableError(f"{type(error).__name__}: {reason}") from error
-    return y, starts
+    return forward_together([inputs])[0]
 
 
 def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor | None]:
@@ -70,48 +79,136 @@ def backward(grad_y: Tensor, starts: Tensor, inputs: ScanInputs) -> list[Tensor 
     Returns:
         Gradients of `inputs.tensors()` in their dtypes.
     """
-    (batch, d_inner, length), d_state = inputs.u.shape, inputs.B.shape[1]
-    grid = _grid(inputs, BACKWARD)
-    u, delta, z = (empty_sequence(inputs.u) for _ in range(3))
-    A = starts.new_empty(batch, d_inner, d_state)
-    B, C = (starts.new_empty(grid[1], batch, length, d_state) for _ in range(2))
-    D, delta_bias = (starts.new_empty(batch, d_inner) for _ in range(2))
-    backward_kernel[grid](
-        *_arguments(inputs), _strided(grad_y), _kept(starts),
-        _strided(u), _strided(delta), _strided(A), _partial(B), _partial(C), D, _strided(z),
-        delta_bias, *_sizes(inputs), **options(inputs, BACKWARD), num_warps=1,
+    return backward_together([grad_y], [starts], [inputs])[0]
+
+
+def forward_together(scans: Sequence[ScanInputs]) -> list[tuple[Tensor, Tensor]]:
+    """Run scans of equal sizes: two of opposite directions in one launch.
+
+    Args:
+        scans: As in `forward`.
+
+    Raises:
+        UnusableError: The kernel cannot be compiled or started here.
+    """
+    results = [(empty_sequence(x.u), empty_starts(x, CHUNK)) for x in scans]
+    arguments = [
+        (*_arguments(x), _strided(y), _kept(starts))
+        for x, (y, starts) in zip(scans, results, strict=True)
+    ]
+    try:
+        _launch(forward_kernel, scans, arguments, FORWARD, CHUNK=CHUNK)
+    except (TritonError, CalledProcessError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        if len(scans) == 1:
+            raise UnusableError(reason) from error
+        _obstacles.append(reason)
+        notice(f"the two scans of a layer run one after the other: together they failed ({reason})")
+        return [forward(x) for x in scans]
+    return results
+
+
+def backward_together(
+    grads_y: Sequence[Tensor], starts: Sequence[Tensor], scans: Sequence[ScanInputs]
+) -> list[list[Tensor | None]]:
+    """Differentiate scans of equal sizes: two of opposite directions in one launch.
+
+    Args:
+        grads_y: As in `backward`, for each scan.
+        starts: Likewise.
+        scans: Likewise.
+    """
+    partial = [_empty_partials(x) for x in scans]
+    arguments = [
+        (*_arguments(x), _strided(grad_y), _kept(start), *_partial_arguments(grads))
+        for x, grad_y, start, grads in zip(scans, grads_y, starts, partial, strict=True)
+    ]
+    _launch(backward_kernel, scans, arguments, BACKWARD)
+    return [_summed(grads, x) for grads, x in zip(partial, scans, strict=True)]
+
+
+def _launch(
+    kernel: Any,
+    scans: Sequence[ScanInputs],
+    arguments: Sequence[tuple[Any, ...]],
+    block: Block,
+    **settings: int,
+) -> None:
+    first = scans[0]
+    (batch, d_inner, length), d_state = first.u.shape, first.B.shape[1]
+    grid = (batch, triton.cdiv(d_inner, channels(d_state, block)), len(scans))
+    kernel[grid](
+        arguments[0], arguments[-1], d_inner, d_state, length,
+        **options(first, block, len(scans) > 1), **settings, num_warps=1,
     )  # fmt: skip
+
+
+def can_go_together(one: ScanInputs, other: ScanInputs) -> bool:
+    """Return whether two scans fit into one launch.
+
+    Args:
+        one: A scan.
+        other: Another one.
+    """
+    alike = one.u.shape == other.u.shape and one.B.shape == other.B.shape and not _obstacles
+    return alike and one.delta_softplus == other.delta_softplus and one.reverse != other.reverse
+
+
+def options(inputs: ScanInputs, block: Block, pair: bool = False) -> dict[str, Any]:
+    """Return what a kernel is compiled for.
+
+    Args:
+        inputs: A scan.
+        block: What a program holds.
+        pair: Whether another scan runs with it.
+    """
+    d_state = inputs.B.shape[1]
+    return {
+        "PAIR": pair,
+        "SOFTPLUS": inputs.delta_softplus,
+        "REVERSE": inputs.reverse,
+        "TOKENS": block.tokens,
+        "CHANNELS": channels(d_state, block),
+        "STATES": triton.next_power_of_2(d_state),
+    }
+
+
+def channels(d_state: int, block: Block) -> int:
+    """Return how many channels a program takes.
+
+    Args:
+        d_state: States per channel.
+        block: What a program holds.
+    """
+    return max(1, block.tile // triton.next_power_of_2(d_state))
+
+
+def _empty_partials(inputs: ScanInputs) -> _Partials:
+    (batch, d_inner, length), d_state = inputs.u.shape, inputs.B.shape[1]
+    groups = triton.cdiv(d_inner, channels(d_state, BACKWARD))
+    like = empty_starts(inputs, CHUNK)
+    u, delta, z = (empty_sequence(inputs.u) for _ in range(3))
+    A = like.new_empty(batch, d_inner, d_state)
+    B, C = (like.new_empty(groups, batch, length, d_state) for _ in range(2))
+    D, delta_bias = (like.new_empty(batch, d_inner) for _ in range(2))
+    return _Partials(u, delta, A, B, C, D, z, delta_bias)
+
+
+def _partial_arguments(grads: _Partials) -> list[Any]:
+    u, delta, A, B, C, D, z, delta_bias = grads
+    sequences, states = map(_strided, (u, delta, A)), map(_partial, (B, C))
+    return [*sequences, *states, D, _strided(z), delta_bias]
+
+
+def _summed(partial: _Partials, inputs: ScanInputs) -> list[Tensor | None]:
+    """Add partial gradients up to those of the inputs."""
+    u, delta, A, B, C, D, z, delta_bias = partial
     A = A.sum(0) if inputs.A.ndim == 2 else A
     grads = [u, delta, A, B.sum(0).mT, C.sum(0).mT, D.sum(0), z, delta_bias.sum(0)]
     return [
         None if tensor is None else grad.to(tensor.dtype)
         for grad, tensor in zip(grads, inputs.tensors(), strict=True)
     ]
-
-
-def options(inputs: ScanInputs, block: Block) -> dict[str, Any]:
-    """Return what a kernel is compiled for."""
-    return {
-        "SOFTPLUS": inputs.delta_softplus,
-        "REVERSE": inputs.reverse,
-        "TOKENS": block.tokens,
-        "CHANNELS": _channels(inputs, block),
-        "STATES": triton.next_power_of_2(inputs.B.shape[1]),
-    }
-
-
-def _channels(inputs: ScanInputs, block: Block) -> int:
-    """Return how many channels a program takes."""
-    return max(1, block.tile // triton.next_power_of_2(inputs.B.shape[1]))
-
-
-def _grid(inputs: ScanInputs, block: Block) -> tuple[int, int]:
-    batch, d_inner, _ = inputs.u.shape
-    return batch, triton.cdiv(d_inner, _channels(inputs, block))
-
-
-def _sizes(inputs: ScanInputs) -> tuple[int, int, int]:
-    return inputs.u.shape[1], inputs.B.shape[1], inputs.u.shape[2]
 
 
 def _arguments(inputs: ScanInputs) -> list[Any]:

@@ -59,9 +59,12 @@ def _store_partial(x, b, index, token, mask, value):
 @triton.jit
 @no_type_check
 def _channel_vector(x, c, lanes):
+    # one return: versions before 3.9 also read what follows an early one
     if x is None:
-        return tl.zeros(c.shape, tl.float32)
-    return tl.load(x + c, mask=lanes, other=0.0).to(tl.float32)
+        vector = tl.zeros(c.shape, tl.float32)
+    else:
+        vector = tl.load(x + c, mask=lanes, other=0.0).to(tl.float32)
+    return vector
 
 
 @triton.jit
@@ -111,47 +114,69 @@ def _discretised(dt, u, B, rate):
 @triton.jit
 @no_type_check
 def forward_kernel(
-    u, delta, A, B, C, D, z, delta_bias, y, starts, d_inner, d_state, length,
-    SOFTPLUS: tl.constexpr, REVERSE: tl.constexpr, CHUNK: tl.constexpr,
+    one, other, d_inner, d_state, length,
+    PAIR: tl.constexpr, SOFTPLUS: tl.constexpr, REVERSE: tl.constexpr, CHUNK: tl.constexpr,
     TOKENS: tl.constexpr, CHANNELS: tl.constexpr, STATES: tl.constexpr,
 ):  # fmt: skip
-    """Write y and the state at the start of every chunk."""
-    b = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    n = tl.arange(0, STATES)
-    lanes, rows = c < d_inner, n < d_state
-    tile = rows[:, None] & lanes[None, :]
-    kept = c[None, :] + n[:, None] * d_inner
-    rate = _load(A, b, c[None, :], n[:, None], tile) * LOG2_E
-    skip, bias = _channel_vector(D, c, lanes), _channel_vector(delta_bias, c, lanes)
-    state = tl.zeros((STATES, CHANNELS), tl.float32)
-    token, exists = _block(0, length, TOKENS, REVERSE)
-    next_u, next_delta, next_B, next_C = _read(
-        u, delta, B, C, b, c, n, lanes, rows, token, exists
+    """Write y and the state at the start of every chunk.
+
+    With PAIR, half of the programs run another scan, in the other direction.
+    """
+    _forward(
+        *one, d_inner, d_state, length,
+        0, SOFTPLUS, REVERSE, CHUNK, TOKENS, CHANNELS, STATES,
     )  # fmt: skip
-    for first in range(0, length, TOKENS):
-        u_l, dt, B_l, C_l = next_u, next_delta + bias[None, :], next_B, next_C
-        token, exists = _block(first + TOKENS, length, TOKENS, REVERSE)
+    if PAIR:
+        _forward(
+            *other, d_inner, d_state, length,
+            1, SOFTPLUS, not REVERSE, CHUNK, TOKENS, CHANNELS, STATES,
+        )  # fmt: skip
+
+
+@triton.jit
+@no_type_check
+def _forward(
+    u, delta, A, B, C, D, z, delta_bias, y, starts, d_inner, d_state, length,
+    SCAN: tl.constexpr, SOFTPLUS: tl.constexpr, REVERSE: tl.constexpr, CHUNK: tl.constexpr,
+    TOKENS: tl.constexpr, CHANNELS: tl.constexpr, STATES: tl.constexpr,
+):  # fmt: skip
+    if tl.program_id(2) == SCAN:  # within: versions before 3.9 forget tuples in an else
+        b = tl.program_id(0).to(tl.int64)
+        c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+        n = tl.arange(0, STATES)
+        lanes, rows = c < d_inner, n < d_state
+        tile = rows[:, None] & lanes[None, :]
+        kept = c[None, :] + n[:, None] * d_inner
+        rate = _load(A, b, c[None, :], n[:, None], tile) * LOG2_E
+        skip, bias = _channel_vector(D, c, lanes), _channel_vector(delta_bias, c, lanes)
+        state = tl.zeros((STATES, CHANNELS), tl.float32)
+        token, exists = _block(0, length, TOKENS, REVERSE)
         next_u, next_delta, next_B, next_C = _read(
             u, delta, B, C, b, c, n, lanes, rows, token, exists
         )  # fmt: skip
-        if SOFTPLUS:
-            dt = _softplus(dt)
-        decay, inflow = _discretised(dt, u_l, B_l, rate)
-        states = inflow
-        for i in tl.static_range(TOKENS):
-            if i % CHUNK == 0:
-                inside = tl.where(tile, first + i, length) < length
-                _store(starts, b, kept, (first + i) // CHUNK, inside, state)
-            state = _row(decay, i) * state + _row(inflow, i)
-            states = _with_row(states, i, state)
-        out = tl.sum(states * C_l[:, :, None], 1) + skip[None, :] * u_l
-        token, exists = _block(first, length, TOKENS, REVERSE)
-        inside = exists & lanes[None, :]
-        if z is not None:
-            gate = _load(z, b, c[None, :], token, inside)
-            out *= gate * _sigmoid(gate)
-        _store(y, b, c[None, :], token, inside, out)
+        for first in range(0, length, TOKENS):
+            u_l, dt, B_l, C_l = next_u, next_delta + bias[None, :], next_B, next_C
+            token, exists = _block(first + TOKENS, length, TOKENS, REVERSE)
+            next_u, next_delta, next_B, next_C = _read(
+                u, delta, B, C, b, c, n, lanes, rows, token, exists
+            )  # fmt: skip
+            if SOFTPLUS:
+                dt = _softplus(dt)
+            decay, inflow = _discretised(dt, u_l, B_l, rate)
+            states = inflow
+            for i in tl.static_range(TOKENS):
+                if i % CHUNK == 0:
+                    inside = tl.where(tile, first + i, length) < length
+                    _store(starts, b, kept, (first + i) // CHUNK, inside, state)
+                state = _row(decay, i) * state + _row(inflow, i)
+                states = _with_row(states, i, state)
+            out = tl.sum(states * C_l[:, :, None], 1) + skip[None, :] * u_l
+            token, exists = _block(first, length, TOKENS, REVERSE)
+            inside = exists & lanes[None, :]
+            if z is not None:
+                gate = _load(z, b, c[None, :], token, inside)
+                out *= gate * _sigmoid(gate)
+            _store(y, b, c[None, :], token, inside, out)
 
 
 @triton.jit
@@ -169,76 +194,98 @@ def _through_gate(z, grad_z, towards, out, b, c, token, inside):
 @triton.jit
 @no_type_check
 def backward_kernel(
+    one, other, d_inner, d_state, length,
+    PAIR: tl.constexpr, SOFTPLUS: tl.constexpr, REVERSE: tl.constexpr,
+    TOKENS: tl.constexpr, CHANNELS: tl.constexpr, STATES: tl.constexpr,
+):  # fmt: skip
+    """Write gradients: of A, D and the bias per sample, of B and C per block of channels.
+
+    With PAIR, half of the programs run another scan, in the other direction.
+    """
+    _backward(
+        *one, d_inner, d_state, length,
+        0, SOFTPLUS, REVERSE, TOKENS, CHANNELS, STATES,
+    )  # fmt: skip
+    if PAIR:
+        _backward(
+            *other, d_inner, d_state, length,
+            1, SOFTPLUS, not REVERSE, TOKENS, CHANNELS, STATES,
+        )  # fmt: skip
+
+
+@triton.jit
+@no_type_check
+def _backward(
     u, delta, A, B, C, D, z, delta_bias, grad_y, starts,
     grad_u, grad_delta, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias,
     d_inner, d_state, length,
-    SOFTPLUS: tl.constexpr, REVERSE: tl.constexpr,
+    SCAN: tl.constexpr, SOFTPLUS: tl.constexpr, REVERSE: tl.constexpr,
     TOKENS: tl.constexpr, CHANNELS: tl.constexpr, STATES: tl.constexpr,
 ):  # fmt: skip
-    """Write gradients: of A, D and the bias per sample, of B and C per block of channels."""
-    b = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    n = tl.arange(0, STATES)
-    lanes, rows = c < d_inner, n < d_state
-    tile = rows[:, None] & lanes[None, :]
-    kept = c[None, :] + n[:, None] * d_inner
-    rate = _load(A, b, c[None, :], n[:, None], tile) * LOG2_E
-    skip, bias = _channel_vector(D, c, lanes), _channel_vector(delta_bias, c, lanes)
-    carry = tl.zeros((STATES, CHANNELS), tl.float32)
-    sum_A = tl.zeros((STATES, CHANNELS), tl.float32)
-    sum_D = tl.zeros((TOKENS, CHANNELS), tl.float32)
-    sum_bias = tl.zeros((TOKENS, CHANNELS), tl.float32)
-    blocks = tl.cdiv(length, TOKENS)
-    token, exists = _block((blocks - 1) * TOKENS, length, TOKENS, REVERSE)
-    next_u, next_delta, next_B, next_C = _read(
-        u, delta, B, C, b, c, n, lanes, rows, token, exists
-    )  # fmt: skip
-    next_y = _load(grad_y, b, c[None, :], token, exists & lanes[None, :])
-    for done in range(blocks):
-        chunk = blocks - 1 - done
-        first = chunk * TOKENS
-        u_l, dt, B_l, C_l = next_u, next_delta + bias[None, :], next_B, next_C
-        towards = next_y
-        token, exists = _block(first - TOKENS, length, TOKENS, REVERSE)
+    if tl.program_id(2) == SCAN:  # within: versions before 3.9 forget tuples in an else
+        b = tl.program_id(0).to(tl.int64)
+        c = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+        n = tl.arange(0, STATES)
+        lanes, rows = c < d_inner, n < d_state
+        tile = rows[:, None] & lanes[None, :]
+        kept = c[None, :] + n[:, None] * d_inner
+        rate = _load(A, b, c[None, :], n[:, None], tile) * LOG2_E
+        skip, bias = _channel_vector(D, c, lanes), _channel_vector(delta_bias, c, lanes)
+        carry = tl.zeros((STATES, CHANNELS), tl.float32)
+        sum_A = tl.zeros((STATES, CHANNELS), tl.float32)
+        sum_D = tl.zeros((TOKENS, CHANNELS), tl.float32)
+        sum_bias = tl.zeros((TOKENS, CHANNELS), tl.float32)
+        blocks = tl.cdiv(length, TOKENS)
+        token, exists = _block((blocks - 1) * TOKENS, length, TOKENS, REVERSE)
         next_u, next_delta, next_B, next_C = _read(
             u, delta, B, C, b, c, n, lanes, rows, token, exists
         )  # fmt: skip
         next_y = _load(grad_y, b, c[None, :], token, exists & lanes[None, :])
-        token, exists = _block(first, length, TOKENS, REVERSE)
-        inside = exists & lanes[None, :]
-        state = _load(starts, b, kept, chunk, tile)
-        if SOFTPLUS:
-            slope = _sigmoid(dt)
-            dt = _softplus(dt)
-        decay, inflow = _discretised(dt, u_l, B_l, rate)
-        before, after = inflow, inflow
-        for i in tl.static_range(TOKENS):
-            before = _with_row(before, i, state)
-            state = _row(decay, i) * state + _row(inflow, i)
-            after = _with_row(after, i, state)
-        out = tl.sum(after * C_l[:, :, None], 1) + skip[None, :] * u_l
-        towards = _through_gate(z, grad_z, towards, out, b, c[None, :], token, inside)
-        grad_C_l = tl.sum(after * towards[:, None, :], 2)
-        _store_partial(grad_C, b, n[None, :], token, exists & rows[None, :], grad_C_l)
-        grad_h = towards[:, None, :] * C_l[:, :, None]
-        through = before
-        for i in tl.static_range(TOKENS - 1, -1, -1):
-            grad = _row(grad_h, i) + carry
-            grad_h = _with_row(grad_h, i, grad)
-            carry = _row(decay, i) * grad
-            through = _with_row(through, i, carry * _row(before, i))
-        grad_B_l = tl.sum(grad_h * (dt * u_l)[:, None, :], 2)
-        _store_partial(grad_B, b, n[None, :], token, exists & rows[None, :], grad_B_l)
-        grad_inflow = tl.sum(grad_h * B_l[:, :, None], 1)
-        sum_A += tl.sum(through * dt[:, None, :], 0)
-        # A, the derivative of dt A by dt, is rate / log2(e)
-        grad_dt = tl.sum(through * rate[None, :, :], 1) / LOG2_E + grad_inflow * u_l
-        if SOFTPLUS:
-            grad_dt *= slope
-        sum_D += towards * u_l
-        sum_bias += grad_dt
-        _store(grad_u, b, c[None, :], token, inside, dt * grad_inflow + skip[None, :] * towards)
-        _store(grad_delta, b, c[None, :], token, inside, grad_dt)
-    _store(grad_A, b, c[None, :], n[:, None], tile, sum_A)
-    tl.store(grad_D + b * d_inner + c, tl.sum(sum_D, 0), mask=lanes)
-    tl.store(grad_bias + b * d_inner + c, tl.sum(sum_bias, 0), mask=lanes)
+        for done in range(blocks):
+            chunk = blocks - 1 - done
+            first = chunk * TOKENS
+            u_l, dt, B_l, C_l = next_u, next_delta + bias[None, :], next_B, next_C
+            towards = next_y
+            token, exists = _block(first - TOKENS, length, TOKENS, REVERSE)
+            next_u, next_delta, next_B, next_C = _read(
+                u, delta, B, C, b, c, n, lanes, rows, token, exists
+            )  # fmt: skip
+            next_y = _load(grad_y, b, c[None, :], token, exists & lanes[None, :])
+            token, exists = _block(first, length, TOKENS, REVERSE)
+            inside = exists & lanes[None, :]
+            state = _load(starts, b, kept, chunk, tile)
+            if SOFTPLUS:
+                slope = _sigmoid(dt)
+                dt = _softplus(dt)
+            decay, inflow = _discretised(dt, u_l, B_l, rate)
+            before, after = inflow, inflow
+            for i in tl.static_range(TOKENS):
+                before = _with_row(before, i, state)
+                state = _row(decay, i) * state + _row(inflow, i)
+                after = _with_row(after, i, state)
+            out = tl.sum(after * C_l[:, :, None], 1) + skip[None, :] * u_l
+            towards = _through_gate(z, grad_z, towards, out, b, c[None, :], token, inside)
+            grad_C_l = tl.sum(after * towards[:, None, :], 2)
+            _store_partial(grad_C, b, n[None, :], token, exists & rows[None, :], grad_C_l)
+            grad_h = towards[:, None, :] * C_l[:, :, None]
+            through = before
+            for i in tl.static_range(TOKENS - 1, -1, -1):
+                grad = _row(grad_h, i) + carry
+                grad_h = _with_row(grad_h, i, grad)
+                carry = _row(decay, i) * grad
+                through = _with_row(through, i, carry * _row(before, i))
+            grad_B_l = tl.sum(grad_h * (dt * u_l)[:, None, :], 2)
+            _store_partial(grad_B, b, n[None, :], token, exists & rows[None, :], grad_B_l)
+            grad_inflow = tl.sum(grad_h * B_l[:, :, None], 1)
+            sum_A += tl.sum(through * dt[:, None, :], 0)
+            # A, the derivative of dt A by dt, is rate / log2(e)
+            grad_dt = tl.sum(through * rate[None, :, :], 1) / LOG2_E + grad_inflow * u_l
+            if SOFTPLUS:
+                grad_dt *= slope
+            sum_D += towards * u_l
+            sum_bias += grad_dt
+            _store(grad_u, b, c[None, :], token, inside, dt * grad_inflow + skip[None, :] * towards)
+            _store(grad_delta, b, c[None, :], token, inside, grad_dt)
+        _store(grad_A, b, c[None, :], n[:, None], tile, sum_A)
+        tl.store(grad_D + b * d_inner + c, tl.sum(sum_D, 0), mask=lanes)
+        tl.store(grad_bias + b * d_inner + c, tl.sum(sum_bias, 0), mask=lanes)
