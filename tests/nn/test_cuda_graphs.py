@@ -53,7 +53,7 @@ def captured(monkeypatch):
     for name in ("capture_sampling", "capture_training"):
         monkeypatch.setattr(cuda_graphs, name, capture)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
-    monkeypatch.setattr(GraphedDenoiser, "DEVICE", "cpu")
+    monkeypatch.setattr(cuda_graphs.Graphed, "DEVICE", "cpu")
     return lengths
 
 
@@ -194,7 +194,7 @@ def test_without_a_gpu_nothing_is_captured(network, monkeypatch, accelerate):
     def capture(*arguments):
         raise AssertionError
 
-    monkeypatch.setattr(GraphedDenoiser, "_capture", capture)
+    monkeypatch.setattr(cuda_graphs.Graphed, "_capture", capture)
     graphed, inputs = GraphedDenoiser(network, accelerate), make_inputs(network)
     for _ in range(3):
         assert torch.equal(graphed(*inputs).x_0, network(*inputs).x_0)
