@@ -13,6 +13,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 NEEDED = ("torch", "triton", "pytest", "lightning", "torchmetrics", "jaxtyping", "einops")
+MOST_JOBS = 6
+"""Tests that run at a time."""
 
 
 def main() -> int:
@@ -42,7 +44,12 @@ def _missing() -> list[str]:
 def _test() -> bool:
     import pytest
 
-    own = ("-c", str(FOLDER / "pytest.ini"), "--rootdir", str(FOLDER), "--confcutdir", str(FOLDER))
+    from anticipate.machine import usable_cores
+
+    own = ["-c", str(FOLDER / "pytest.ini"), "--rootdir", str(FOLDER), "--confcutdir", str(FOLDER)]
+    jobs = min(MOST_JOBS, usable_cores() // 2)
+    if find_spec("xdist") and jobs > 1:  # most of the time goes into compilers
+        own += ["-n", str(jobs)]
     return pytest.main([*own, str(FOLDER)]) != 0
 
 
