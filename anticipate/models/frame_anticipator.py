@@ -1,7 +1,6 @@
 """Deterministic dense anticipation: class scores for every token, a single future (GTDA)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.learning_rate import OptimizerCallable, plateau
-from anticipate.models.network_settings import KEY, check_network, plain_settings
+from anticipate.models.network_settings import KeepsNetwork
 from anticipate.models.seeds import seed_of
 from anticipate.nn.gtda import DeterministicGTDA
 from anticipate.types import PAD_LABEL, DenseBatch, DenseForecast
@@ -18,7 +17,7 @@ from anticipate.types import PAD_LABEL, DenseBatch, DenseForecast
 __all__ = ["FrameAnticipator"]
 
 
-class FrameAnticipator(DenseAnticipator):
+class FrameAnticipator(KeepsNetwork, DenseAnticipator):
     """Trains a network to label every token, observed and future, and forecasts the likeliest.
 
     With one future Mean and Top-1 MoC are the same. The learning rate falls by half when the
@@ -87,14 +86,6 @@ class FrameAnticipator(DenseAnticipator):
         """Label every frame by its token's likeliest class."""
         tokens = self.network(batch.features, batch.observed, batch.valid)[-1].argmax(dim=-1)
         return DenseForecast(tokens.repeat_interleave(self.sample_rate, dim=1).unsqueeze(0))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the network was built with."""
-        checkpoint[KEY] = plain_settings(self.network)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another network where Lightning has guessed it."""
-        check_network(self, self.network, checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and the plateau rule on the epoch's training loss."""

@@ -20,6 +20,20 @@ DROPPED = {"guidance.summarise.start": ("first",), "guidance.summarise.space": (
 """Settings of earlier versions, and their values that are what this one does."""
 
 
+class KeepsNetwork(pl.LightningModule):
+    """A model whose checkpoints know what its `network` was built with."""
+
+    network: nn.Module
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the network was built with."""
+        checkpoint[KEY] = plain_settings(self.network)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another network where Lightning has guessed it."""
+        check_network(self, self.network, checkpoint)
+
+
 def plain_settings(network: nn.Module) -> dict[str, Any]:
     """Return the plain public attributes of a network and its modules, by their path.
 

@@ -1,7 +1,7 @@
 """Dense anticipation by queries, each of which names one future segment (FUTR): one future."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -12,7 +12,7 @@ from anticipate.errors import ConfigError
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.future_segments import segment_labels, segment_losses, segment_targets
 from anticipate.models.learning_rate import OptimizerCallable, WarmUp, epoch_cosine
-from anticipate.models.network_settings import KEY, check_network, plain_settings
+from anticipate.models.network_settings import KeepsNetwork
 from anticipate.models.seeds import seed_of
 from anticipate.nn.futr import FUTR, FUTROutput
 from anticipate.types import DenseBatch, DenseForecast
@@ -22,7 +22,7 @@ __all__ = ["QueryAnticipator"]
 Decoding = Literal["corrected", "released"]
 
 
-class QueryAnticipator(DenseAnticipator):
+class QueryAnticipator(KeepsNetwork, DenseAnticipator):
     """Trains a network to label what is observed and to answer queries with future segments.
 
     What is random in a training step follows from (seed, step), so a resumed run repeats what an
@@ -113,14 +113,6 @@ class QueryAnticipator(DenseAnticipator):
                 f"{self.method}.forward returned {type(output).__name__}: expected FUTROutput"
             )
         return output
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the network was built with."""
-        checkpoint[KEY] = plain_settings(self.network)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another network where Lightning has guessed it."""
-        check_network(self, self.network, checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer of all parameters and the schedule of its learning rate.

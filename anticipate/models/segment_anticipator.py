@@ -18,7 +18,7 @@ from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.horizons import target_frames
 from anticipate.models.dense_anticipator import DenseAnticipator
-from anticipate.models.network_settings import KEY, check_network, plain_settings
+from anticipate.models.network_settings import KeepsNetwork
 from anticipate.models.observations import FileLabels, GroundTruth, Observation, RunLabels
 from anticipate.models.seeds import forecast_seeds
 from anticipate.nn.uaaa import CUTS, PARTS, UAAA, Continuation, CurrentLength
@@ -36,7 +36,7 @@ VIDEO_UNITS = 6
 GROUND_TRUTH = "ground_truth"
 
 
-class SegmentAnticipator(DenseAnticipator):
+class SegmentAnticipator(KeepsNetwork, DenseAnticipator):
     """Trains UAAA on the transcripts of the training videos and draws futures segment by segment.
 
     Args:
@@ -60,6 +60,7 @@ class SegmentAnticipator(DenseAnticipator):
         seed: Seed of the futures.
     """
 
+    network: UAAA
     length_mean: Tensor
     length_std: Tensor
 
@@ -228,14 +229,6 @@ class SegmentAnticipator(DenseAnticipator):
         )
         num_frames = target_frames(int(batch.num_frames[row]), batch.obs_ratios[row])
         return roll_out(segments, future.current(), num_frames, future.next_action, future.length)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the network was built with."""
-        checkpoint[KEY] = plain_settings(self.network)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another network where Lightning has guessed it."""
-        check_network(self, self.network, checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer, whose learning rate stays as it is."""

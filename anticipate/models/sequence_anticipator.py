@@ -1,7 +1,6 @@
 """Training of networks that predict the next action at every step of a clip (AGA Sec. 4)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from anticipate.choices import checked_choices
 from anticipate.models.anticipation_loss import Reduction, anticipation_loss, class_weights
 from anticipate.models.learning_rate import OptimizerCallable, cosine
-from anticipate.models.network_settings import KEY, check_network, plain_settings
+from anticipate.models.network_settings import KeepsNetwork
 from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.nn.aga import AGA
@@ -21,7 +20,7 @@ from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtoco
 __all__ = ["SequenceAnticipator"]
 
 
-class SequenceAnticipator(ShortTermAnticipator):
+class SequenceAnticipator(KeepsNetwork, ShortTermAnticipator):
     """Trains a network on every step of a clip at once and scores what its last step predicts.
 
     The learning rate falls to 0 along a cosine over the steps. What is random in a training step
@@ -124,14 +123,6 @@ class SequenceAnticipator(ShortTermAnticipator):
             self.perturbed_placement,
         )
         return ShortTermForecast(self.network(batch.features, past))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the network was built with."""
-        checkpoint[KEY] = plain_settings(self.network)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another network where Lightning has guessed it."""
-        check_network(self, self.network, checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer and the cosine of the learning rate.

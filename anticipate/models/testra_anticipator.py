@@ -1,7 +1,7 @@
 """Training of TeSTra: every token names all actions, verbs and nouns that its tick shows."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +12,7 @@ from anticipate.choices import checked_choices
 from anticipate.errors import ConfigError
 from anticipate.models.learning_rate import OptimizerCallable, cosine_times_rise
 from anticipate.models.multi_label_loss import multi_label_loss
-from anticipate.models.network_settings import KEY, check_network, plain_settings
+from anticipate.models.network_settings import KeepsNetwork
 from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.nn.mixant import load_balancing_loss
@@ -25,7 +25,7 @@ RARE = 0.003
 """Share of the training segments below which an action is rare (equalisation)."""
 
 
-class TeSTraAnticipator(ShortTermAnticipator):
+class TeSTraAnticipator(KeepsNetwork, ShortTermAnticipator):
     """Trains TeSTra on the windows of `TickWindows` and scores one of their tokens.
 
     Args:
@@ -46,6 +46,7 @@ class TeSTraAnticipator(ShortTermAnticipator):
     """
 
     reads_windows = True
+    network: TeSTra
     rare: Tensor
 
     @checked_choices
@@ -136,14 +137,6 @@ class TeSTraAnticipator(ShortTermAnticipator):
         targets = multi_hot(batch.labels, batch.weights, self.class_of[name], logits.shape[-1] - 1)
         rare = self.rare if name == "action" and self.drop_rate else None
         return multi_label_loss(logits.flatten(0, 1), targets.flatten(0, 1), rare, self.drop_rate)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the network was built with."""
-        checkpoint[KEY] = plain_settings(self.network)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another network where Lightning has guessed it."""
-        check_network(self, self.network, checkpoint)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and its schedule.

@@ -240,7 +240,7 @@ class S6Plus(nn.Module):
         scan_backend: str = AUTO,
     ) -> None:
         super().__init__()
-        self.reverse, self.backend = reverse, network_backend(scan_backend)
+        self.reverse, self._backend = reverse, network_backend(scan_backend)
         self.sizes = (dt_rank, d_state, d_state)
         bound = d_conv**-0.5
         self.conv_weight = nn.Parameter(torch.empty(d_inner, d_conv).uniform_(-bound, bound))
@@ -268,7 +268,7 @@ class S6Plus(nn.Module):
         gamma: Float[Tensor, "batch experts"] | None = None,
     ) -> Float[Tensor, "batch tokens d_inner"]:
         """Return the output of this direction, before the gate."""
-        y = selective_scan(*self.scan_inputs(x, mask, gamma), backend=self.backend)
+        y = selective_scan(*self.scan_inputs(x, mask, gamma), backend=self._backend)
         return y.transpose(1, 2)
 
     def scan_inputs(
@@ -357,7 +357,7 @@ class BidirectionalMamba(TokenMixer):
             direction.scan_inputs(x, mask, one)
             for direction, one in zip(directions, gammas, strict=True)
         )
-        backend = directions[0].backend
+        backend = directions[0]._backend
         y_forward, y_backward = selective_scan_pair(scans, together=x.is_cuda, backend=backend)
         return gated_sum(y_forward.transpose(1, 2), y_backward.transpose(1, 2), z)
 

@@ -20,7 +20,6 @@ from anticipate.training.checkpoints import read_checkpoint
 from anticipate.training.settings import Settings, differences, flatten, read_yaml
 
 FREE = (
-    "data.init_args.num_workers",
     "data.init_args.path",  # the checkpoint knows the content of its file
     "run_name",
     "trainer.accelerator",

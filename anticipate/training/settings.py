@@ -60,7 +60,7 @@ WITHOUT_EFFECT = (
     "trainer.logger.",
 )
 """How the keys begin that leave the results of a run as they are .."""
-ANY_PLACE = (".accelerate", ".scan_backend")
+ANY_PLACE = (".accelerate", ".num_workers", ".scan_backend")
 """.. and how they end, wherever they are."""
 
 ADDED = {

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_only
 
 from anticipate import __version__
 from anticipate.console import finite
@@ -93,15 +92,15 @@ class SaveRunConfig(SaveConfigCallback):
         super().setup(trainer, pl_module, stage)
 
 
-@rank_zero_only
 def refuse_existing_run(trainer: pl.Trainer) -> None:
     """Keep a new run out of the folder of another.
 
     Raises:
         RunExistsError: The run folder already holds a configuration.
     """
+    # Every process asks for the folder, as that is a broadcast; the first one knows the file.
     folder = Path(trainer.log_dir) if trainer.loggers and trainer.log_dir else None
-    if folder and (folder / CONFIG).exists():
+    if trainer.is_global_zero and folder and (folder / CONFIG).exists():
         raise RunExistsError(
             f"{folder} already holds a run: resume it with --ckpt_path last, remove it, "
             "or choose another --run_name or --seed_everything"
