@@ -61,6 +61,22 @@ def assert_equal_pair():
             assert (left is None) == (right is None)
             assert left is None or torch.equal(left, right)
 
+def assert_pairs_give_way():
+    # Where two scans fail together, each runs alone, from then on.
+    launch, x = triton._launch, torch.ones(1, 2, 3)
+    one = ScanInputs(x, x, -torch.ones(2, 2), torch.ones(1, 2, 3), torch.ones(1, 2, 3))
+
+    def without_room(kernel, scans, *arguments, **settings):
+        if len(scans) > 1:
+            raise RuntimeError("no room")
+        launch(kernel, scans, *arguments, **settings)
+
+    triton._launch = without_room
+    (y, _), _ = triton.forward_together([one, one._replace(reverse=True)])
+    assert torch.equal(y, triton.forward(one)[0])
+    assert not triton.can_go_together(one, one._replace(reverse=True))
+    triton._launch = launch
+
 assert_equal_pair()
 more = triton.FORWARD.tokens + 1
 assert_agrees(1, 1, 1, 1, False, False, True, False)
@@ -76,6 +92,7 @@ broken = torch.ones(1, 1, 3)
 broken[..., 1] = torch.nan
 y, _ = triton.forward(ScanInputs(broken, broken, -torch.ones(1, 1), broken, broken))
 assert torch.isfinite(y[..., 0]).all() and torch.isnan(y[..., 1:]).all()
+assert_pairs_give_way()
 """
 
 
