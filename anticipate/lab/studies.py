@@ -1,8 +1,9 @@
-"""Studies: experiments that differ in one setting, as their `study.yaml` describes them.
+"""Studies: experiments that differ in one setting or system, as their `study.yaml` describes them.
 
 A study is a folder below `experiments` with a file for each point and a `study.yaml`: title, task,
 parent, data, source, axis, points in the order of the axis, default point and the claims of the
-paper. Nothing else knows which studies there are.
+paper. Where its points are `systems`, each may extend a recipe of its own, on the same data.
+Nothing else knows which studies there are.
 """
 
 import re
@@ -16,7 +17,7 @@ import yaml
 from anticipate.catalog import class_at
 from anticipate.console import notice
 from anticipate.errors import ConfigError
-from anticipate.protocol.measures import MAIN_MEASURES, is_measure
+from anticipate.protocol.measures import EVERYWHERE, MAIN_MEASURES, is_measure
 from anticipate.training.settings import RECIPES, Settings, current_path, read_yaml, run_name
 
 STUDY_FILE = "study.yaml"
@@ -26,9 +27,10 @@ ABLATIONS = Path("experiments/ablations")
 KEYS = {
     **dict.fromkeys(("title", "parent", "data", "source", "axis", "default"), str),
     **{"task": str, "points": list, "claims": list, "timed": bool, "usage": list},
+    "systems": bool,
 }
 """What a study.yaml may hold, and of which type."""
-OPTIONAL = {"source": "", "claims": [], "timed": False, "usage": []}
+OPTIONAL = {"source": "", "claims": [], "timed": False, "usage": [], "systems": False}
 TASKS = ("dense", "short_term")
 CRITERIA = {"higher": 2, "best": 1, "inside": 0, "everywhere": 2, "flat": None}
 """What a claim may say, and of how many points; `flat` of any number."""
@@ -43,7 +45,7 @@ class Study(NamedTuple):
     title: str
     task: Literal["dense", "short_term"]
     parent: Path
-    """The complete model, which every point extends."""
+    """The complete model, which every point extends; systems may have recipes of their own."""
     data: str
     """Name of the data set."""
     axis: str
@@ -60,6 +62,8 @@ class Study(NamedTuple):
     """Whether the papers print its times, so that figures show them."""
     usage: tuple[str, ...]
     """Points whose use of experts is drawn."""
+    systems: bool
+    """Whether its points are systems with recipes of their own, each a row of the main tables."""
 
 
 def studies() -> tuple[Study, ...]:
@@ -196,7 +200,12 @@ def _check_claim(where: str, claim: Mapping[str, Any], points: Sequence[str], ta
         what = f"{number} of the points" if kind != "flat" else "points and a factor; points are"
         raise ConfigError(f"{where}: {kind} is {value!r}, expected {what} {', '.join(points)}")
     measure = claim.get("measure", MAIN_MEASURES[task][0])
-    if not is_measure(str(measure), task):
+    if kind == "everywhere" and claim.get("measure", EVERYWHERE[task][0]) not in EVERYWHERE[task]:
+        raise ConfigError(
+            f"{where}: measure is {measure}, expected {' or '.join(EVERYWHERE[task])}, or none "
+            "for all of them"
+        )
+    if kind != "everywhere" and not is_measure(str(measure), task):
         raise ConfigError(
             f"{where}: measure is {measure}, expected one such as {MAIN_MEASURES[task][0]} or "
             "efficiency/seconds_per_video"

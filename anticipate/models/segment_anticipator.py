@@ -36,6 +36,15 @@ VIDEO_UNITS = 6
 GROUND_TRUTH = "ground_truth"
 
 
+def observer_of(observation: str) -> Path | None:
+    """Return the run folder, checkpoint or name of a run that is to label the observed part.
+
+    None where no other model does: the annotation or a predictions file has the labels.
+    """
+    has_labels = observation == GROUND_TRUTH or observation.endswith((".h5", ".hdf5"))
+    return None if has_labels else Path(observation)
+
+
 class SegmentAnticipator(KeepsNetwork, DenseAnticipator):
     """Trains UAAA on the transcripts of the training videos and draws futures segment by segment.
 
@@ -48,7 +57,8 @@ class SegmentAnticipator(KeepsNetwork, DenseAnticipator):
         optimizer: Optimizer of all parameters.
         observation: Labels of the observed part in a forecast: `ground_truth`, a predictions file
             of the same split, or the run folder or checkpoint of another model, which then labels
-            it. Not used in training.
+            it; in a study or sweep also the name of a run in the same folder of runs, split and
+            seed. Not used in training.
         length_unit: Unit of lengths: `video`, a sixth of the whole video, whose length no real
             observer knows, or `class`, which standardises by the training segments of a class.
         current_length: Where the length of the observed last segment comes from: `total`, of the
@@ -109,9 +119,8 @@ class SegmentAnticipator(KeepsNetwork, DenseAnticipator):
 
     @property
     def observer_run(self) -> Path | None:
-        """Run or checkpoint that labels the observed part; None where no other model does."""
-        is_file = self.source.endswith((".h5", ".hdf5"))
-        return None if is_file or self.source == GROUND_TRUTH else Path(self.source)
+        """Run that labels the observed part, as `observer_of` returns it."""
+        return observer_of(self.source)
 
     @property
     def observed(self) -> Observation:

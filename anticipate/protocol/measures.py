@@ -61,6 +61,9 @@ MAIN_MEASURES = {
 }
 """Main scores of a run, by task; those that its protocol has."""
 
+EVERYWHERE = {"dense": ("mean_moc", "top1_moc"), "short_term": ("verb", "noun", "action")}
+"""What the papers' tables have in all their columns, by task."""
+
 
 COSTS = ("efficiency/", "routing/")
 """How the names of what a run costs, and of how it uses its experts, begin."""

@@ -241,7 +241,7 @@ class AnticipateCLI(LightningCLI):
 
         with own_errors():
             super().instantiate_classes()
-        load_observer(self.model, self.datamodule)
+        load_observer(self.model, self.datamodule, Path(self.config.run_dir))
 
     def instantiate_trainer(self, **settings: Any) -> pl.Trainer:
         """Build the trainer, whose checkpoints are written whole or not at all."""

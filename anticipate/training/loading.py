@@ -25,7 +25,8 @@ from anticipate.training.lightning_cli import (
     parse,
 )
 from anticipate.training.provenance import check_provenance
-from anticipate.training.settings import Settings, flatten
+from anticipate.training.settings import Settings, flatten, read_yaml
+from anticipate.training.starting_weights import Place
 
 __all__ = ["load"]
 
@@ -70,16 +71,17 @@ def load_marked(
 ) -> tuple[Experiment, str]:
     """Return what `load` does, and the caveat that results have to carry; empty where none."""
     experiment, caveat = _load(run, data, settings, allow_foreign)
-    load_observer(*experiment)
+    load_observer(*experiment, _folder_of_runs(settings_file(_checkpoint(run))))
     return experiment, caveat
 
 
-def load_observer(model: LightningModule, data: LightningDataModule) -> None:
+def load_observer(model: LightningModule, data: LightningDataModule, run_dir: Path) -> None:
     """Load the run that labels the observed part for a model of labels; others need none.
 
     Args:
         model: The model, which names the run.
         data: Its data.
+        run_dir: Folder of all runs, for a run that is given by its name.
 
     Raises:
         ConfigError: The run is none, or its model sees other tokens or no features.
@@ -87,13 +89,8 @@ def load_observer(model: LightningModule, data: LightningDataModule) -> None:
     """
     if not isinstance(model, SegmentAnticipator) or model.observer_run is None:
         return
-    run = model.observer_run
     assert isinstance(data, DenseDataModule)
-    if not run.exists():
-        raise ConfigError(
-            f"observation is {run}: expected ground_truth, a predictions file (.h5), or an "
-            "existing run folder or checkpoint"
-        )
+    run = _observer_run(model.observer_run, Place(run_dir, data.split, data.seed))
     (observer, its_data), _ = _load(run, data.path, [f"--data.split={data.split}"])
     if not isinstance(observer, DenseAnticipator) or isinstance(observer, SegmentAnticipator):
         raise ConfigError(
@@ -109,14 +106,27 @@ def load_observer(model: LightningModule, data: LightningDataModule) -> None:
     model.observe(observer)
 
 
+def _observer_run(run: Path, place: Place) -> Path:
+    """Return a run folder or checkpoint, also where it is given as the name of a run."""
+    if run.exists():
+        return run
+    named = None if run.is_absolute() else place.results(str(run))
+    if named is None or not named.is_dir():
+        where = "" if named is None else f", or the name of a run: there is no {named}"
+        raise ConfigError(
+            f"observation is {run}: expected ground_truth, a predictions file (.h5), or an "
+            f"existing run folder or checkpoint{where}"
+        )
+    return named
+
+
 def _load(
     run: str | Path,
     data: str | Path | None,
     settings: Sequence[str],
     allow_foreign: bool = False,
 ) -> tuple[Experiment, str]:
-    run = Path(run)
-    ckpt = run / CHECKPOINT if run.is_dir() else run
+    ckpt = _checkpoint(run)
     if not ckpt.is_file():
         raise CheckpointError(f"no checkpoint {ckpt}: train first with anticipate fit")
     file = [] if data is None else [f"--data.path={data}"]
@@ -126,6 +136,17 @@ def _load(
     load_weights(ckpt, content, experiment.model)
     experiment.model.eval()
     return experiment, caveat
+
+
+def _checkpoint(run: str | Path) -> Path:
+    return Path(run) / CHECKPOINT if Path(run).is_dir() else Path(run)
+
+
+def _folder_of_runs(settings: Path) -> Path:
+    """Return the folder of all runs, from where the `config.yaml` of one lies."""
+    name = Path(str(read_yaml(settings.read_text()).get("run_name")))
+    above = [*settings.resolve().parents]
+    return above[min(len(name.parts) + 2, len(above) - 1)]
 
 
 def settings_file(ckpt: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Chains of trainings: one that starts from the weights of runs before it.
+"""Chains of runs: one that starts from the weights of runs before it, or observes with one.
 
 `init_from: NAME` means the run of that name in the same folder of runs, split and seed; a mapping
-names one for each branch of a fusion, by its stream.
+names one for each branch of a fusion, by its stream. `model.observation` may be such a name, too.
 """
 
 import json
@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 
 from anticipate.errors import ConfigError
 from anticipate.files import CHECKPOINT, METRICS, SAME_AS, check_name, run_folder
+from anticipate.models.segment_anticipator import GROUND_TRUTH, observer_of
 from anticipate.training.checkpoints import load_weights, read_checkpoint
 from anticipate.training.provenance import check_provenance
 from anticipate.training.settings import Settings
@@ -34,18 +35,30 @@ class Place(NamedTuple):
             ConfigError: A name that no run can have.
         """
         for part in name.split("/"):
-            check_name(part, f"{SETTING} '{name}': a folder of it", ConfigError)
+            check_name(part, f"run '{name}': a folder of it", ConfigError)
         return run_folder(self.run_dir, name, self.split, self.seed)
+
+    def results(self, name: str) -> Path:
+        """Return the folder that has the results of a run of that name.
+
+        Raises:
+            ConfigError: A name that no run can have.
+        """
+        return results_of(self.folder(name), self.run_dir)
 
 
 def runs_before(settings: Settings) -> tuple[str, ...]:
-    """Return the names of the runs that a training starts from.
+    """Return the names of the runs that a run needs: it starts from their weights or observes.
 
     Args:
-        settings: Those of the training, by dotted key.
+        settings: Those of the run, by dotted key.
     """
     keys = (key for key in settings if key == SETTING or key.startswith(f"{SETTING}."))
-    return tuple(dict.fromkeys(settings[key] for key in keys))
+    names = [settings[key] for key in keys]
+    if settings.get("model.class_path") == "anticipate.SegmentAnticipator":
+        observer = observer_of(str(settings.get("model.init_args.observation", GROUND_TRUTH)))
+        names += [] if observer is None or observer.exists() else [str(observer)]
+    return tuple(dict.fromkeys(names))
 
 
 def results_of(folder: Path, run_dir: Path) -> Path:
@@ -103,4 +116,4 @@ def _checkpoint(name: str, place: Place) -> Path:
             f"{SETTING} names the run '{name}', but {folder} {state}: train it first, or let "
             "anticipate sweep train all experiments of the chain in order"
         )
-    return results_of(folder, place.run_dir) / CHECKPOINT
+    return place.results(name) / CHECKPOINT

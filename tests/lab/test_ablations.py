@@ -1,7 +1,7 @@
-"""Studies and their files: each point names its parent and what differs."""
+"""Studies and their files: each point names its parent and what differs, or is a system."""
 
 import inspect
-from functools import partial
+from functools import cache, partial
 
 import lightning.pytorch as pl
 import pytest
@@ -25,8 +25,17 @@ POINTS = [
     for study in STUDIES.values()
     for point in study.points
 ]
+OWN = [
+    point
+    for point in POINTS
+    for study, path in [point.values]
+    if study.systems and study.parent not in config_chain(path)
+]
+"""Systems with recipes of their own, which test_experiments runs."""
+VARIANTS = [point for point in POINTS if point not in OWN]
 each_study = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 each_point = pytest.mark.parametrize(("study", "path"), POINTS)
+each_variant = pytest.mark.parametrize(("study", "path"), VARIANTS)
 PARENTS = {study.parent.stem: study.parent for study in STUDIES.values()}
 each_parent = pytest.mark.parametrize("parent", PARENTS.values(), ids=PARENTS)
 
@@ -44,7 +53,7 @@ def read(path):
 def changes(path):
     """What a point sets, by dotted key."""
     settings = flatten(read(path))
-    return {key: settings[key] for key in settings.keys() - {"extends"}}
+    return {key: v for key, v in settings.items() if not key.startswith(("extends", "profiles."))}
 
 
 def kind_of(study, path):
@@ -53,24 +62,17 @@ def kind_of(study, path):
     return study.task, *sorted(settings.items())
 
 
-KINDS = {kind_of(*point.values): point for point in POINTS}
+KINDS = {kind_of(*point.values): point for point in VARIANTS}
 each_kind = pytest.mark.parametrize(("study", "path"), KINDS.values())
 
 NETWORKS = {"dense": "model.init_args.denoiser", "short_term": "model.init_args.network"}
 """Key of the network, by task."""
 
 TINY = {
-    "dense": {
-        "model.init_args.denoiser.init_args.d_model": 8,
-        "model.init_args.denoiser.init_args.d_state": 2,
-        "model.init_args.num_inference_steps": 2,
-        "model.init_args.num_samples": 2,
-    },
-    "short_term": {
-        "model.init_args.network.init_args.hidden_dim": 8,
-        "model.init_args.network.init_args.num_heads": 2,
-    },
+    **{"d_model": 8, "d_state": 2, "hidden_dim": 8, "state_dim": 8, "num_heads": 2},
+    **{"num_inference_steps": 2, "num_samples": 2},
 }
+"""What makes a network narrow and a model quick to sample from."""
 
 
 def merged(*files, profile=None):
@@ -105,7 +107,11 @@ def test_the_studies_of_the_papers_are_there_in_their_order():
 def test_a_study_lists_every_file_and_one_is_the_complete_model(study):
     files = {path.stem: path for path in study.folder.glob("*.yaml") if path.stem != "study"}
     assert set(files) == set(study.points)
-    assert [point for point in study.points if not changes(files[point])] == [study.default]
+    variants = {path for one, path in (point.values for point in VARIANTS) if one == study}
+    same = [
+        point for point in study.points if files[point] in variants and not changes(files[point])
+    ]
+    assert same == [study.default]
 
 
 @each_study
@@ -115,7 +121,7 @@ def test_data_and_task_are_those_of_the_parent(study):
     assert (NETWORKS[study.task] + ".class_path") in settings
 
 
-@each_point
+@each_variant
 def test_a_point_sets_what_differs_and_nothing_else(study, path):
     assert config_chain(path)[-2] == study.parent.resolve()
     parent = merged(study.parent)
@@ -124,6 +130,19 @@ def test_a_point_sets_what_differs_and_nothing_else(study, path):
         before = parent[key] if key in parent else default_of(key, parent)
         # The number of layers of another class is said even where it is that of the parent.
         assert value != before or changes_class(path), f"{key} is what the parent has"
+
+
+PROTOCOL = ("class_path", "init_args.path", "init_args.split", "init_args.limit_test_videos")
+
+
+@pytest.mark.parametrize("profile", [None, "demo", "short"])
+@pytest.mark.parametrize(("study", "path"), OWN)
+def test_a_system_is_scored_on_the_data_of_the_others(study, path, profile, reads):
+    own, parent = reads(path, profile), reads(study.parent, profile)
+    for key in (*PROTOCOL, "init_args.sample_rate"):
+        assert own.get(f"data.{key}") == parent.get(f"data.{key}")
+    samples = "model.init_args.num_samples"
+    assert own.get(samples, parent[samples]) == parent[samples]
 
 
 @each_parent
@@ -138,27 +157,29 @@ def test_a_profile_leaves_the_points_alone(parent):
     assert not {"run_name", "seed_everything"} & set_here
 
 
+@pytest.fixture(scope="module")
+def reads():
+    """The settings of a file under a profile, read once."""
+    return cache(
+        lambda path, profile: resolve(
+            ["--config", str(path), *(["--profile", profile] if profile else [])]
+        )
+    )
+
+
 def points(study):
     return [study.folder / f"{point}.yaml" for point in study.points]
 
 
-@pytest.fixture(scope="module")
-def small():
-    """What the complete models are under their profiles."""
-    return {
-        parent: resolve(["--config", str(parent), "--profile", "demo"])
-        for parent in PARENTS.values()
-    }
-
-
 @pytest.mark.slow
-@each_point
-def test_the_profile_comes_between_parent_and_point(study, path, small):
+@each_variant
+def test_the_profile_comes_between_parent_and_point(study, path, reads):
     point = resolve(["--config", str(path), "--profile=demo"])
     assert point["run_name"] == run_name(path) == f"{study.name}/{path.stem}"
     if not changes_class(path):
         assert {key: point[key] for key in changes(path)} == changes(path)
-        assert set(differences(small[study.parent], point)) == {"run_name", *changes(path)}
+        small = reads(study.parent, "demo")
+        assert set(differences(small, point)) == {"run_name", *changes(path)}
 
 
 def test_a_transformer_takes_its_layers_from_its_file_and_its_width_from_the_profile():
@@ -185,20 +206,21 @@ def data(synthetic_file, actions_file):
 
 def tiny_model(study, path, data):
     """The model of a point under its profile, but narrower and quick to sample from."""
-    settings = {**merged(path, profile="demo"), **TINY[study.task]}
-    part = NETWORKS[study.task]
+    settings = merged(path, profile="demo")
+    part = next(key for key in NETWORKS.values() if f"{key}.class_path" in settings)
     kind = getattr(anticipate, settings[f"{part}.class_path"])
-    network = {name: value for name, value in below(part, settings) if name in parameters(kind)}
     model = getattr(anticipate, settings["model.class_path"])
     facts = {name: getattr(data, name) for name in FROM_DATA if name in parameters(model)}
-    rest = {name: value for name, value in below("model", settings) if name in parameters(model)}
+    network = partial(kind, **given(part, settings, kind))
     slot = part.rpartition(".")[2]
-    return model(**facts, **rest, **{slot: partial(kind, **network)})
+    return model(**facts, **given("model", settings, model), **{slot: network})
 
 
-def below(part, settings):
+def given(part, settings, kind):
+    """What settings say of the arguments of a class, or what makes it tiny."""
     start = f"{part}.init_args."
-    return [(k.removeprefix(start), v) for k, v in settings.items() if k.startswith(start)]
+    told = {k.removeprefix(start): v for k, v in settings.items() if k.startswith(start)} | TINY
+    return {name: value for name, value in told.items() if name in parameters(kind)}
 
 
 def parameters(kind):
@@ -318,6 +340,11 @@ def demo():
         (claim("best: 1"), "best is 1, expected 1 of the points"),
         (claim("flat: ['1', '2']"), "expected points and a factor"),
         (claim("best: '1', measure: accuracy"), "measure is accuracy, expected one such as 0.3/"),
+        (
+            claim("everywhere: ['1', '2'], measure: mof"),
+            "measure is mof, expected mean_moc or",
+        ),
+        ({"systems": "1"}, "systems is 1, expected bool"),
         ({"claims": "[wider is better]"}, "a claim is plain text, expected keys and values"),
         ({"title": "[1"}, "is not valid YAML"),
     ],

@@ -117,8 +117,12 @@ def test_labels_of_a_run_and_of_its_predictions_file_are_one_observation(run, se
     assert rows(folder) == found
 
 
-def test_a_loaded_uaaa_has_its_observing_run(trained, seeing):
-    model, data = load(trained, settings=[f"--model.observation={seeing}"])
+def test_a_loaded_uaaa_has_its_observing_run(trained, seeing, tmp_path, monkeypatch):
+    beside = trained.parents[2] / "demo/split_1"
+    beside.mkdir(parents=True, exist_ok=True)
+    (beside / "seed_0").symlink_to(seeing)
+    monkeypatch.chdir(tmp_path)
+    model, data = load(trained, settings=["--model.observation=demo"])  # the name of a run
     assert model.method == "UAAA (labels predicted by Transformer (2))"
     transcripts = data.train_transcripts()
     lengths = np.concatenate([one.lengths[one.labels == 0] for one in transcripts])

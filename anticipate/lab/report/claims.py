@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from anticipate.figures.noise import Difference, Series, common_keys, difference, summarize
 from anticipate.lab.studies import Study
-from anticipate.protocol.measures import DENSE_TOP1, MAIN_MEASURES
+from anticipate.protocol.measures import DENSE_TOP1, EVERYWHERE, MAIN_MEASURES
 
 Points = Mapping[str, Series]
 """Scores by setting, settings in the order of the study."""
@@ -50,18 +50,20 @@ def claims_of(study: Study) -> list[Claim]:
 
     The criterion is one of `higher: [better, worse]`, `best: point`, `inside: true`,
     `everywhere: [better, worse]` and `flat: [points]` with `factor`; `measure` is the path of a
-    score or cost, by default the main one of the task. `read_study` has seen that they are whole.
+    score or cost, by default the main one of the task; for `everywhere` it is one of `EVERYWHERE`,
+    by default all of the task. `read_study` has seen that they are whole.
     """
-    return [_read_claim(claim, MAIN_MEASURES[study.task][0]) for claim in study.claims]
+    return [_read_claim(claim, study.task) for claim in study.claims]
 
 
-def _read_claim(claim: Mapping[str, Any], main: str) -> Claim:
-    measure = claim.get("measure", main)
+def _read_claim(claim: Mapping[str, Any], task: str) -> Claim:
+    measure = claim.get("measure", MAIN_MEASURES[task][0])
+    columns = [claim["measure"]] if "measure" in claim else EVERYWHERE[task]
     criteria: dict[str, Callable[[Any], Callable[[Scores], Finding]]] = {
         "higher": lambda points: higher(points[0], points[1], measure),
         "best": lambda point: best(point, measure),
         "inside": lambda _: inside(measure),
-        "everywhere": lambda points: everywhere(points[0], points[1]),
+        "everywhere": lambda points: everywhere(points[0], points[1], columns),
         "flat": lambda points: flat(points, measure, claim["factor"]),
     }
     (kind,) = criteria.keys() & claim.keys()
@@ -133,11 +135,17 @@ def inside(measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
     return check
 
 
-def everywhere(better: str, worse: str) -> Callable[[Scores], Finding]:
-    """Claim that one setting has the higher Mean and Top-1 MoC at all ratios and horizons."""
+def everywhere(
+    better: str, worse: str, columns: Sequence[str] = EVERYWHERE["dense"]
+) -> Callable[[Scores], Finding]:
+    """Claim that one setting scores higher in every column that the papers print of some measures.
+
+    These are all ratios and horizons, or all subsets of the clips but those of seen participants.
+    """
 
     def check(scores: Scores) -> Finding:
-        names = [name for name in scores if "/mean_moc/" in name or "/top1_moc/" in name]
+        parts = {name: name.split("/") for name in scores}
+        names = [name for name, part in parts.items() if part[1] in columns and part[0] != "seen"]
         if not names:
             raise _MissingError(f"{better} and {worse}")
         gaps = [

@@ -59,6 +59,11 @@ def rows(section: str) -> list[Published]:
     ]
 
 
+def costs(dataset: str) -> list[Published]:
+    """Return the published costs on a data set; none where nothing is published."""
+    return rows(EFFICIENCY) if _content()[EFFICIENCY]["dataset"] == dataset else []
+
+
 def _values(paths: Sequence[str], values: Sequence[float | str]) -> dict[str, float]:
     pairs = zip(paths, values, strict=True)
     return {path: float(value) for path, value in pairs if value != "-"}

@@ -8,13 +8,14 @@ from anticipate.lab.report import published
 from anticipate.lab.report.grid import Column, Grid
 from anticipate.lab.report.published import Published
 from anticipate.lab.report.run_groups import Group, series
-from anticipate.lab.report.runs import SHARE, Run
+from anticipate.lab.report.runs import SHARE, Run, scores_of
 from anticipate.lab.studies import Study, study_of
-from anticipate.protocol.measures import DENSE_MEASURES, named_scores
+from anticipate.protocol.measures import DENSE_MEASURES, DENSE_TOP1
 
 ABSENT = "-"
 COST_LABELS = {"efficiency/seconds_per_video": "Seconds per video"}
 SPREAD = "mean ± standard deviation over splits (over seeds where there is one split)"
+ONE_FUTURE = "A dash: the method gives one future, whose Top-1 MoC is its Mean MoC."
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -116,12 +117,13 @@ def _row(name: str, values: Sequence[dict[str, float]], runs: Sequence[Run]) -> 
 
 
 def compared(group: Group) -> dict[str, list[Run]]:
-    """Return the runs of no study, then one point of a study for each other method."""
+    """Return the runs of no study, all systems, then one point of a study for each other method."""
+    free = {"", *(study.name for study in group.studies() if study.systems)}
     chosen: dict[str, list[Run]] = {}
     methods: set[str] = set()
     for name, runs in group.by_name().items():
         method = runs[0].method
-        if study_of(name)[0] == "" or method not in methods:
+        if study_of(name)[0] in free or method not in methods:
             chosen[f"{method} ({name})"] = runs
             methods.add(method)
     return chosen
@@ -134,7 +136,7 @@ def _baseline_rows(runs: dict[str, list[Run]]) -> list[_Row]:
     rows = []
     for name in names:
         with_name = [run for run in first if name in run.metrics["scores"]]
-        values = [named_scores(run.metrics["scores"][name]) for run in with_name]
+        values = [scores_of(run.metrics["scores"][name]) for run in with_name]
         rows.append(_row(name, values, with_name))
     return rows
 
@@ -177,7 +179,8 @@ def _score_grid(
     ]
     columns = tuple(map(column, paths))
     lead, rule = ("method", "runs or source"), len(cells) - len(known) if known else 0
-    return Grid(name, title, lead, columns, tuple(cells), SPREAD, rule)
+    note = f"{SPREAD}. {ONE_FUTURE}" if "top1_moc" in name else SPREAD
+    return Grid(name, title, lead, columns, tuple(cells), note, rule)
 
 
 COSTS = {
@@ -205,15 +208,24 @@ def cost_table(group: Group) -> Grid:
         (name, runs[0].method, *_cost_cells(runs), *_main_cells(group, runs))
         for name, runs in group.by_name().items()
     ]
+    known = [] if group.synthetic else published.costs(group.dataset)
+    rows += [(row.source, row.method, *_published_cost_cells(group, row)) for row in known]
     columns = (*(column for column, _, _ in COSTS.values()), *map(main_column, group.measures))
+    note = f"Measured in the test, on: {_devices(group)}"
     return Grid(
         f"{group.stem}_costs",
         f"{group.title}: costs",
-        ("run", "method"),
+        ("run or source", "method"),
         columns,
         tuple(rows),
-        f"Measured in the test, on: {_devices(group)}",
+        f"{note}; published: seconds for 25 samples on one A100" if known else note,
+        len(rows) - len(known) if known else 0,
     )
+
+
+def _published_cost_cells(group: Group, row: Published) -> list[str]:
+    *costs, score = (f"{row.values[name]:g}" for name in published.columns(published.EFFICIENCY))
+    return [*costs, ABSENT, *(score if path == DENSE_TOP1 else ABSENT for path in group.measures)]
 
 
 def study_table(group: Group, study: Study) -> Grid:

@@ -41,8 +41,10 @@ class Group(NamedTuple):
         return [name for name in MAIN_MEASURES.get(self.kind, ()) if name in known]
 
     def by_name(self) -> dict[str, list[Run]]:
-        """Return the runs by run name, those of no study first."""
-        names = sorted({run.name for run in self.runs}, key=lambda name: (study_of(name)[0], name))
+        """Return the runs by run name: those of no study first, then the points of each."""
+        names = sorted(run.name for run in self.runs if not study_of(run.name)[0])
+        for study in self.studies():
+            names += [f"{study.name}/{point}" for point in self.points(study)]
         return {name: [run for run in self.runs if run.name == name] for name in names}
 
     def studies(self) -> list[Study]:

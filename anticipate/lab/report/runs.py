@@ -73,11 +73,24 @@ class Run:
             for name, value in (self.metrics.get("efficiency") or {}).items()
             if isinstance(value, int | float)
         }
-        return named_scores(self.metrics["scores"][self.method]) | costs | self._largest_share()
+        return scores_of(self.metrics["scores"][self.method]) | costs | self._largest_share()
 
     def _largest_share(self) -> dict[str, float]:
         usage = read_usage(self.folder / FIGURES)
         return {} if usage is None else {SHARE: 100 * float(usage.max(axis=-1).mean())}
+
+
+def scores_of(document: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores of a method by their path, without the Top-1 MoC of a single future.
+
+    It would be its Mean MoC again, next to those of the best of many futures.
+    """
+    parts = [part for part in document.values() if isinstance(part, Mapping)]
+    spread = [value for part in parts for value in part.get("frame_diversity", {}).values()]
+    named = named_scores(document)
+    if spread and not any(spread):
+        return {path: score for path, score in named.items() if "/top1_moc/" not in path}
+    return named
 
 
 class Skipped(NamedTuple):

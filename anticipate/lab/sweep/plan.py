@@ -86,7 +86,7 @@ class Run(NamedTuple):
 
     @property
     def needs(self) -> tuple[Path, ...]:
-        """Folders of the runs whose weights it starts from."""
+        """Folders of the runs whose weights it starts from, or that observe for it."""
         place = Place(self.run_dir, self.split, self.seed)
         return tuple(place.folder(name) for name in runs_before(self.settings))
 
@@ -175,11 +175,10 @@ def plan(runs: Sequence[Run]) -> list[Planned]:
 
 
 def in_stages(planned: Sequence[Planned]) -> list[list[Run]]:
-    """Return the runs to train or resume, in stages: none starts from one of its own or later.
+    """Return the runs to train or resume, in stages: none needs one of its own or a later one.
 
     Raises:
-        ConfigError: A run starts from one that is neither finished nor to be trained, or from
-            itself.
+        ConfigError: A run needs one that is neither finished nor to be trained, or itself.
     """
     same = {run.folder: other for run, _, other in planned if other}
     sources = {
@@ -191,7 +190,7 @@ def in_stages(planned: Sequence[Planned]) -> list[list[Run]]:
         for folder in sorted(sources[run.folder] - open_folders):
             if not finished(folder, run.run_dir):
                 raise ConfigError(
-                    f"'{run.name}' starts from the run in {folder}, which is neither finished nor "
+                    f"'{run.name}' needs the run in {folder}, which is neither finished nor "
                     "part of this sweep: name its experiment, too"
                 )
     stages: list[list[Run]] = []
@@ -199,7 +198,8 @@ def in_stages(planned: Sequence[Planned]) -> list[list[Run]]:
         open_folders = {run.folder for run in rest}
         ready = [run for run in rest if open_folders.isdisjoint(sources[run.folder])]
         if not ready:
-            raise ConfigError(f"init_from leads in a circle: {', '.join(run.name for run in rest)}")
+            names = ", ".join(run.name for run in rest)
+            raise ConfigError(f"runs need each other in a circle: {names}")
         stages.append(ready)
         rest = [run for run in rest if run not in ready]
     return stages

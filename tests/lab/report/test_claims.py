@@ -21,7 +21,7 @@ from anticipate.lab.report.claims import (
     judge,
 )
 from anticipate.lab.studies import studies
-from anticipate.protocol.measures import DENSE_TOP1
+from anticipate.protocol.measures import DENSE_TOP1, EVERYWHERE
 
 
 def points(*rows, names="abcdefgh"):
@@ -119,6 +119,17 @@ def test_everywhere_counts_settings_and_one_loss_refutes():
     assert judge(claim, all_better | {names[0]: points(worse, better)}).verdict is Verdict.NO
 
 
+def test_everywhere_looks_at_the_columns_that_a_claim_and_the_papers_have():
+    better, worse = points([50], [40]), points([40], [50])
+    dense = {"0.2/mean_moc/0.1": better, "0.2/top1_moc/0.1": worse, "0.2/mof/0.1": worse}
+    assert judge(Claim("", "", everywhere("a", "b")), dense).verdict is Verdict.DISAGREES
+    mean = Claim("", "", everywhere("a", "b", ["mean_moc"]))
+    assert judge(mean, dense).verdict is Verdict.AGREES
+    clips = {"overall/verb": better, "tail/action": better, "seen/verb": worse}
+    found = judge(Claim("", "", everywhere("a", "b", EVERYWHERE["short_term"])), clips)
+    assert (found.verdict, "2 of 2" in found.measured) == (Verdict.AGREES, True)
+
+
 def test_a_cost_is_flat_within_its_factor():
     assert verdict(flat("ab", DENSE_TOP1, 1.2), [1.0], [1.1], [9.0]) is Verdict.YES
     assert verdict(flat("ab", DENSE_TOP1, 1.2), [1.0], [1.3]) is Verdict.NO
@@ -148,4 +159,4 @@ def test_claims_are_about_settings_of_their_study(study, claim):
 
 def test_the_papers_claims_are_all_there():
     papers = [claim for _, claim in CLAIMS if claim.source != "this project"]
-    assert len(papers) == 24
+    assert len(papers) == 34

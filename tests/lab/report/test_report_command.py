@@ -76,6 +76,31 @@ def test_scores_are_averaged_and_stand_beside_published_ones(make_run, report):
     assert "Synthetic features" not in page
 
 
+def test_every_system_is_a_row_of_the_papers_tables_and_one_future_has_no_top1(make_run, report):
+    make_run("experts/1", 41.0, method="MANTA")
+    make_run("systems/mixant", 50.0)
+    make_run("systems/manta", 45.0, method="MANTA")
+    make_run("systems/futr", 60.0, method="FUTR", one_future=True)
+    output, _ = report()
+    mean, top1 = (
+        {row[0]: row for row in rows(output / "tables" / f"breakfast_real_{measure}.csv")}
+        for measure in ("mean_moc", "top1_moc")
+    )
+    ours = ["MANTA (experts/1)", "MixANT (systems/mixant)", "MANTA (systems/manta)"]
+    assert [*mean][1:6] == [*ours, "FUTR (systems/futr)", "baseline"]
+    assert {"MixANT", "MANTA", "FUTR"} <= mean.keys()  # the published rows
+    assert (mean["FUTR (systems/futr)"][-1], top1["FUTR (systems/futr)"][-1]) == ("35.0", "-")
+    costs = rows(output / "tables" / "breakfast_real_costs.csv")
+    measured = next(row for row in costs if row[0] == "systems/mixant")
+    paper = next(row for row in costs if row[:2] == ["MixANT Tab. 3", "MixANT"])
+    assert (measured[2], measured[6]) == ("1.600", "50.0")
+    assert (paper[2], paper[3], paper[4], paper[6]) == ("1.6", "10.9", "1.7", "54.1")
+    claims = {row[0]: row for row in rows(output / "tables" / "breakfast_real_claims.csv")}
+    assert claims["MixANT beats MANTA in Mean MoC in all settings"][2] == "one run each: agrees"
+    assert claims["MixANT beats FUTR in Mean MoC in all settings"][2] == "one run each: disagrees"
+    assert claims["MixANT beats GTDA in Mean MoC in all settings"][2] == "not measured"
+
+
 def test_synthetic_runs_are_marked_and_have_no_published_neighbours(make_run, report):
     make_run("mixant", 40.0)
     make_run("mixant_made_up", 90.0, synthetic=True)

@@ -27,6 +27,18 @@ def test_no_run_comes_before_those_it_starts_from(folders):
     assert names(stages) == [["d_rgb", "e_flow"], ["b_rgb", "c_flow"], ["a_fusion"]]
 
 
+def test_a_model_of_labels_comes_after_the_run_that_observes_for_it(folders, tmp_path):
+    model = {"model.class_path": "anticipate.SegmentAnticipator"}
+    observation = "model.init_args.observation"
+    for source in ("ground_truth", "labels.h5", str(tmp_path)):
+        alone = folders.run("a", **model, **{observation: source})
+        assert names(in_stages(plan([alone, folders.run("b")]))) == [["a", "b"]]
+    after = folders.run("a", **model, **{observation: "b"})
+    assert names(in_stages(plan([after, folders.run("b")]))) == [["b"], ["a"]]
+    with pytest.raises(ConfigError, match=r"'a' needs the run in .*runs/b/split_1/seed_0, which"):
+        in_stages(plan([after]))
+
+
 def test_each_split_and_seed_is_a_chain_of_its_own(folders):
     runs = [
         folders.run(name, seed=seed, **own)
@@ -59,7 +71,7 @@ def test_equal_runs_stand_for_each_other(folders):
 
 
 def test_a_first_run_that_is_missing_is_named(folders):
-    with pytest.raises(ConfigError, match=r"'b' starts from the run in .*runs/a/split_1/seed_0, w"):
+    with pytest.raises(ConfigError, match=r"'b' needs the run in .*runs/a/split_1/seed_0, w"):
         in_stages(plan([folders.run("b", init_from="a")]))
     with pytest.raises(ConfigError, match=r"a folder of it is '\.\.'"):
         in_stages(plan([folders.run("b", init_from="../a")]))
@@ -67,5 +79,5 @@ def test_a_first_run_that_is_missing_is_named(folders):
 
 def test_a_circle_is_refused(folders):
     runs = [folders.run("a", init_from="b"), folders.run("b", init_from="a")]
-    with pytest.raises(ConfigError, match="init_from leads in a circle: a, b"):
+    with pytest.raises(ConfigError, match="need each other in a circle: a, b"):
         in_stages(plan(runs))
