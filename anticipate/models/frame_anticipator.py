@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.learning_rate import OptimizerCallable, plateau
 from anticipate.models.network_settings import KeepsNetwork
+from anticipate.models.own_forecasts import require_inputs
 from anticipate.models.seeds import seed_of
 from anticipate.nn.gtda import DeterministicGTDA
 from anticipate.types import PAD_LABEL, DenseBatch, DenseForecast
@@ -51,6 +52,7 @@ class FrameAnticipator(KeepsNetwork, DenseAnticipator):
         super().__init__(num_classes, sample_rate, obs_ratios, pred_ratios)
         self.save_hyperparameters(logger=False, ignore=["network", "optimizer"])
         self.network = network(num_classes, feature_dim)
+        require_inputs(self, self.network, "features", "observed", "valid")
         self.optimizer, self.seed = optimizer, seed
 
     @property

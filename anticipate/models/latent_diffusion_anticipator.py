@@ -51,6 +51,7 @@ class LatentDiffusionAnticipator(QueryAnticipator):
 
     alphas_cumprod: Tensor
     network: DiffAnt
+    inputs = ("z_s", "s", "memory")
 
     @checked_choices
     def __init__(
@@ -88,9 +89,7 @@ class LatentDiffusionAnticipator(QueryAnticipator):
         )
         self.save_hyperparameters(logger=False, ignore=["network", "optimizer"])
         if not isinstance(self.network, DiffAnt):
-            raise ConfigError(
-                f"the network is a {self.method}: expected a DiffAnt, or QueryAnticipator for it"
-            )
+            raise ConfigError(f"the network is a {self.method}: expected a DiffAnt")
         if num_samples < 1:
             raise ConfigError(f"num_samples is {num_samples}: expected 1 or more")
         # Refuses wrong counts before training.

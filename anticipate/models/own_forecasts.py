@@ -1,5 +1,6 @@
-"""Refusals of user-defined models whose forecast is missing or of another shape."""
+"""Refusals of models without a forecast of the right shape, or with a network for another model."""
 
+import inspect
 from typing import Any, NoReturn
 
 from torch import Tensor, nn
@@ -17,6 +18,30 @@ def require_forecast(model: Any) -> None:
         raise ConfigError(
             f"{type(model).__name__} has no method forecast: expected forecast(batch), which "
             "returns a DenseForecast or ShortTermForecast of anticipate.types"
+        )
+
+
+def require_inputs(model: nn.Module, network: nn.Module, *inputs: str) -> None:
+    """See that a network can be called with what a model gives it.
+
+    Networks of this package name their inputs alike; others may name theirs as they like.
+
+    Raises:
+        ConfigError: It takes other inputs: it was made for another kind of model.
+    """
+    signature = inspect.signature(network.forward)
+    taken = tuple(signature.parameters)
+    ours = type(network).__module__.startswith("anticipate.")
+    try:
+        signature.bind(*inputs)
+        fits = not ours or taken[: len(inputs)] == inputs
+    except TypeError:
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f"the network {type(network).__name__} takes {', '.join(taken)}, but "
+            f"{type(model).__name__} gives it {', '.join(inputs)}: name another network, or the "
+            "model that this one is made for"
         )
 
 

@@ -1,7 +1,7 @@
 """Dense anticipation by queries, each of which names one future segment (FUTR): one future."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -13,6 +13,7 @@ from anticipate.models.dense_anticipator import DenseAnticipator
 from anticipate.models.future_segments import segment_labels, segment_losses, segment_targets
 from anticipate.models.learning_rate import OptimizerCallable, WarmUp, epoch_cosine
 from anticipate.models.network_settings import KeepsNetwork
+from anticipate.models.own_forecasts import require_inputs
 from anticipate.models.seeds import seed_of
 from anticipate.nn.futr import FUTR, FUTROutput
 from anticipate.types import DenseBatch, DenseForecast
@@ -49,6 +50,8 @@ class QueryAnticipator(KeepsNetwork, DenseAnticipator):
 
     schedule_needs_max_epochs = True
     """The learning rate falls to 0 over all epochs: a training of another length is another one."""
+    inputs: ClassVar[tuple[str, ...]] = ("features", "observed")
+    """What the network is called with."""
 
     @checked_choices
     def __init__(
@@ -68,6 +71,7 @@ class QueryAnticipator(KeepsNetwork, DenseAnticipator):
         super().__init__(num_classes, sample_rate, obs_ratios, pred_ratios)
         self.save_hyperparameters(logger=False, ignore=["network", "optimizer"])
         self.network, self.optimizer = network(num_classes, feature_dim), optimizer
+        require_inputs(self, self.network, *self.inputs)
         self.warmup_epochs, self.warmup = warmup_epochs, warmup
         self.decoding, self.seed = decoding, seed
 

@@ -10,6 +10,7 @@ from anticipate.choices import checked_choices
 from anticipate.models.anticipation_loss import Reduction, anticipation_loss, class_weights
 from anticipate.models.learning_rate import OptimizerCallable, cosine
 from anticipate.models.network_settings import KeepsNetwork
+from anticipate.models.own_forecasts import require_inputs
 from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.nn.aga import AGA
@@ -72,6 +73,7 @@ class SequenceAnticipator(KeepsNetwork, ShortTermAnticipator):
         )
         self.num_classes = num_classes
         self.network = network(num_classes, feature_dim)
+        require_inputs(self, self.network, "features")
         capturable = getattr(self.network, "capturable", False)
         self.graphed = GraphedTraining(self.network, accelerate if capturable else "none")
         self.optimizer, self.warmup_steps = optimizer, warmup_steps

@@ -330,11 +330,13 @@ def explain(message: str, options: Iterable[str], classes: Sequence[str]) -> str
 
 def _wrong_value(place: str, mistake: str, classes: Sequence[str]) -> str:
     """Return what is wrong with the value of a setting, from the innermost part of a message."""
+    if other := _OTHER_CLASS.search(mistake):
+        return f"{place} is {other[1]}: expected {other[2]}, or the model for {other[1]}"
     given = _GIVEN.search(mistake)
     value = given[1] if given else ""
     types = {name or "one of": names for name, names in _TYPE.findall(mistake)}
     if _NO_CLASS.search(mistake) and not types.keys() & {"int", "float", "str", "one of"}:
-        named = _GIVEN_CLASS.search(mistake)
+        named = _GIVEN_CLASS.search(mistake) or _BARE_CLASS.search(mistake)
         return _no_class(place, named[1] if named else value, classes)
     if value and (expected := _expected(mistake)):
         return f"{place} is {value}: expected {expected}"
@@ -487,6 +489,8 @@ _NO_CLASS = re.compile(
 )
 _GIVEN = re.compile(r"(?:Got|Given) value: (.+?)(?:\. Got value|$)", re.MULTILINE)
 _GIVEN_CLASS = re.compile(r"class_path'?[ =:]+'(.+?)'")
+_OTHER_CLASS = re.compile(r"Expected '(?:[\w.]+\.)?(\w+)' to be a subclass of <class '(\w+)'>")
+_BARE_CLASS = re.compile(r"dot import path string: (\w+)")
 _IMPORT_PATH = re.compile(r"'([A-Za-z_]\w*(?:\.\w+)+)'")
 _TYPE = re.compile(r"Expected a (?:<class '(\w+)'>|typing\.Literal\[(.+?)\])")
 _NO_LIST = re.compile(
@@ -515,6 +519,8 @@ def _no_class(place: str, path: str, classes: Sequence[str]) -> str:
         return f"{place}: no file '{path}'"
     if "." in path and (problem := _import_problem([path])):
         return f"{place}: {problem}"
+    if path in classes:
+        return f"{place} is {path}, a class of another kind: name another, or the model for {path}"
     near = difflib.get_close_matches(path, classes, n=1)
     hint = (
         f"did you mean '{near[0]}'?" if near else f"a user-defined one is written my_module.{path}"

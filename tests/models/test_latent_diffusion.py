@@ -171,5 +171,5 @@ def test_impossible_settings_are_refused(wrong, message):
 
 
 def test_a_network_without_latents_is_refused():
-    with pytest.raises(ConfigError, match="network is a FUTR: expected a DiffAnt, or QueryAnti"):
+    with pytest.raises(ConfigError, match="FUTR takes features, observed, but Latent"):
         LatentDiffusionAnticipator(CLASSES, FEATURES, RATE, network=FUTR)

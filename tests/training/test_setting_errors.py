@@ -53,6 +53,9 @@ def test_without_anything_near_the_known_names_are_listed():
 
 VALUES = {
     "--model.sampler=nope": "model.sampler is nope: expected one of ddim, dpmsolver++, unipc",
+    "--model.denoiser=FUTR": (
+        "model.denoiser is FUTR, a class of another kind: name another, or the model for FUTR"
+    ),
     "--model.denoiser.num_experts=three": (
         "model.denoiser.num_experts is three: expected an integer"
     ),
