@@ -150,13 +150,16 @@ class SegmentAnticipator(KeepsNetwork, DenseAnticipator):
         self._observation = RunLabels(model)
 
     def prepare_data(self) -> None:
-        """Look at the observation, before a run folder is made.
+        """Look at transcripts and observation, before a run folder is made.
 
         Raises:
-            DataError: It lacks a video, or is of another data set, split or classes.
+            DataError: There is nothing to learn, or the observation lacks a video, or is of another
+                data set, split or classes.
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         stage = self.trainer.state.fn
+        if stage == "fit":
+            _ = data.transcript_dataset
         videos = [*(data.val_videos if stage in ("fit", "validate") else ())]
         videos += data.test_videos if stage != "validate" else ()
         self.observed.check(data, videos)

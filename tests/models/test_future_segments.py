@@ -255,11 +255,12 @@ def test_what_the_released_decoding_leaves_open_is_no_class():
 
 
 def test_a_network_of_other_answers_is_refused():
-    model = QueryAnticipator(CLASSES, FEATURES, RATE, network=lambda c, f: torch.nn.Identity())
-    model.network.forward = lambda features, observed: features
-    with pytest.raises(
-        ConfigError, match=r"Identity\.forward returned Tensor: expected FUTROutput"
-    ):
+    class Echo(torch.nn.Module):
+        def forward(self, features, observed):
+            return features
+
+    model = QueryAnticipator(CLASSES, FEATURES, RATE, network=lambda c, f: Echo())
+    with pytest.raises(ConfigError, match=r"Echo\.forward returned Tensor: expected FUTROutput"):
         model.forecast(make_batch([61], [0.2]))
 
 

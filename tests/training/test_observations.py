@@ -178,6 +178,15 @@ def test_an_observation_that_is_none_is_refused(fails, observation, message):
     assert message in fails(f"--model.observation={observation}")
 
 
+def test_transcripts_of_one_segment_leave_no_run_behind(fails, synthetic_file, tmp_path):
+    file = tmp_path / "one.h5"
+    file.write_bytes(synthetic_file.read_bytes())
+    with h5py.File(file, "r+") as content:
+        for video in content["videos"].values():
+            video["labels"][:] = 1
+    assert "none with two segments: there is nothing to learn" in fails(f"--data.path={file}")
+
+
 def test_explain_refuses_uaaa_and_uaaa_labels_nothing_for_another(
     fails, trained, synthetic_file, capsys
 ):

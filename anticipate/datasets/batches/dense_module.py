@@ -142,6 +142,11 @@ class DenseDataModule(FileDataModule):
         """Test videos at each observation ratio."""
         return self._scored(self.test_videos)
 
+    @cached_property
+    def transcript_dataset(self) -> TranscriptDataset:
+        """Beginnings of the transcripts of the training videos."""
+        return TranscriptDataset(self.train_transcripts())
+
     def train_transcripts(self) -> tuple[Segments, ...]:
         """Return the labels of the training videos as segments, for label-only baselines."""
         return tuple(Segments.from_frames(self.store.labels(video)) for video in self.train_videos)
@@ -207,7 +212,7 @@ class DenseDataModule(FileDataModule):
     predict_dataloader = test_dataloader
 
     def _transcript_loader(self, beginnings: int) -> DataLoader:
-        dataset = TranscriptDataset(self.train_transcripts())
+        dataset = self.transcript_dataset
         # One step per pool: a batch of nothing but first segments would tell little.
         order = LengthBuckets(
             dataset.lengths, beginnings, self.seed, *self._process(), steps_per_pool=1
