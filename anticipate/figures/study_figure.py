@@ -44,23 +44,24 @@ def study_figure(
     Large marks are means, small ones single runs, whiskers standard deviations.
 
     Args:
-        panels: The scores; at least one, each with at least one setting.
+        panels: The scores; at least one, each with at least one setting. Not all need all settings.
         axis: What the settings are.
         default: The setting of the complete model, which is marked.
         title: What is shown.
         note: Caveat to print in the corner.
     """
-    names = list(panels[0].points)
+    fullest_first = sorted(panels, key=lambda panel: -len(panel.points))
+    names = list(dict.fromkeys(name for panel in fullest_first for name in panel.points))
     numeric = all(position(name) is not None for name in names)
     height = PANEL_INCHES if numeric else FRAME_INCHES + BAR_INCHES * len(names)
     figure = new_figure((WIDTH, height), title, note)
     subplots = figure.subplots(1, len(panels), squeeze=False, sharey=not numeric)[0]
     for axes, panel in zip(subplots, panels, strict=True):
-        draw = _draw_curve if numeric else _draw_rows
-        draw(axes, panel, default)
-    if numeric:
-        for axes in subplots:
+        if numeric:
+            _draw_curve(axes, panel, default)
             axes.set_xlabel(axis, fontsize=TEXT_SIZE, color=INK)
+        else:
+            _draw_rows(axes, panel, default, names)
     return figure
 
 
@@ -79,9 +80,9 @@ def _draw_curve(axes: Axes, panel: Panel, default: str) -> None:
     _dress(axes, "y")
 
 
-def _draw_rows(axes: Axes, panel: Panel, default: str) -> None:
-    for row, (name, series) in enumerate(panel.points.items()):
-        summary = summarize(series)
+def _draw_rows(axes: Axes, panel: Panel, default: str, names: Sequence[str]) -> None:
+    for name, series in panel.points.items():
+        row, summary = names.index(name), summarize(series)
         _draw_runs(axes, list(series.values()), [float(row)] * len(series))
         axes.errorbar(
             summary.mean, row, xerr=summary.spread, **_mark(name == default), capsize=2, zorder=3
@@ -96,7 +97,7 @@ def _draw_rows(axes: Axes, panel: Panel, default: str) -> None:
             fontsize=SMALL_SIZE,
             color=INK,
         )
-    labels = [name.replace("_", " ") for name in panel.points]
+    labels = [name.replace("_", " ") for name in names]
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.75)
     axes.margins(x=0.15)

@@ -41,6 +41,15 @@ def test_words_are_rows_from_top_to_bottom():
         assert axes.yaxis_inverted()
 
 
+def test_a_setting_without_a_score_leaves_its_row_empty():
+    few, all_ = {"a": series(1.0), "c": series(3.0)}, {"a": series(4.0), "b": series(5.0)}
+    panels = [Panel("Top-1", few), Panel("Mean", {**all_, "c": series(6.0)})]
+    top1, mean = study_figure(panels, "System", "a", "a study").axes
+    assert means(top1) == [[1.0, 0.0], [3.0, 2.0]]
+    assert means(mean) == [[4.0, 0.0], [5.0, 1.0], [6.0, 2.0]]
+    assert [label.get_text() for label in top1.get_yticklabels()] == ["a", "b", "c"]
+
+
 def test_every_run_and_its_spread_are_drawn():
     (axes,) = study_figure([Panel("s", {"1": series(4.0, 6.0)})], "a", "1", "t").axes
     (runs,) = [line for line in axes.get_lines() if len(line.get_xdata()) == 2]

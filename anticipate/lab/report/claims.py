@@ -94,7 +94,7 @@ def higher(better: str, worse: str, measure: str = DENSE_TOP1) -> Callable[[Scor
     """Claim that one setting scores higher than another."""
 
     def check(scores: Scores) -> Finding:
-        points = _measured(scores, measure, (better, worse))
+        points = _pair(scores, measure, better, worse)
         gap = difference(points, better, worse)
         text = f"{_mean(points, better)} against {_mean(points, worse)} ({_gap(gap)})"
         return Finding(_verdict([gap]), text)
@@ -148,9 +148,7 @@ def everywhere(
         names = [name for name, part in parts.items() if part[1] in columns and part[0] != "seen"]
         if not names:
             raise _MissingError(f"{better} and {worse}")
-        gaps = [
-            difference(_measured(scores, name, (better, worse)), better, worse) for name in names
-        ]
+        gaps = [difference(_pair(scores, name, better, worse), better, worse) for name in names]
         won = sum(gap.mean > 0 for gap in gaps)
         mean = sum(gap.mean for gap in gaps) / len(gaps)
         return Finding(_verdict(gaps), f"higher in {won} of {len(gaps)}; on average {mean:+.1f}")
@@ -181,6 +179,15 @@ def _measured(scores: Scores, measure: str, needed: Sequence[str]) -> Points:
     if not common_keys(points):
         raise _MissingError("all settings with the same split and seed")
     return points
+
+
+def _pair(scores: Scores, measure: str, *names: str) -> Points:
+    """Return all settings, from which the noise is known best, or the two that have more runs."""
+    known = scores.get(measure, {})
+    pair = {name: known[name] for name in names if name in known}
+    if len(common_keys(pair)) > len(common_keys(known)):
+        return _measured({measure: pair}, measure, names)
+    return _measured(scores, measure, names)
 
 
 def _verdict(gaps: Sequence[Difference]) -> Verdict:

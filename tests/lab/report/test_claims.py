@@ -86,6 +86,13 @@ def test_a_comparison_holds_fails_or_stays_open():
     assert verdict(higher("a", "b"), [50, 41, 45], [40, 48, 44]) is Verdict.UNDECIDED
 
 
+def test_two_settings_with_more_runs_than_others_are_compared_over_all_of_theirs():
+    rows = [50, 51, 50.5], [40, 41, 40.6]
+    assert verdict(higher("a", "b"), *rows) is Verdict.YES
+    assert verdict(higher("a", "b"), *rows, [30]) is Verdict.YES
+    assert verdict(higher("a", "c"), *rows, [30]) is Verdict.AGREES
+
+
 def test_one_run_each_tells_the_direction_only():
     assert verdict(higher("a", "b"), [50], [40]) is Verdict.AGREES
     assert verdict(higher("b", "a"), [50], [40]) is Verdict.DISAGREES
