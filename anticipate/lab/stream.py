@@ -3,8 +3,10 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,8 +19,10 @@ from torch import Tensor
 
 from anticipate.console import CommandParser, notice
 from anticipate.datasets.batches.short_term_module import ShortTermDataModule
+from anticipate.datasets.batches.ticks import anticipating_token
 from anticipate.errors import ConfigError
-from anticipate.models.sequence_anticipator import SequenceAnticipator
+from anticipate.models.short_term_anticipator import ShortTermAnticipator
+from anticipate.tick_grid import RATE
 from anticipate.training.loading import load_marked
 from anticipate.training.provenance import add_foreign_option, figure_note
 
@@ -29,7 +33,7 @@ SHOWN_MOMENTS = 4
 
 @runtime_checkable
 class StepByStep(Protocol):
-    """A network that goes along a video with a state of bounded size, such as AGA and AVT."""
+    """A network that goes along a video with a state of bounded size, such as AGA and TeSTra."""
 
     def initial_state(self, batch: int) -> Any:
         """Return the state of so many streams that have seen nothing."""
@@ -64,20 +68,24 @@ def main(argv: list[str]) -> None:
     (model, data), caveat = load_marked(
         options.ckpt, options.file, allow_foreign=options.allow_foreign_checkpoint
     )
-    if not isinstance(model, SequenceAnticipator) or not isinstance(model.network, StepByStep):
+    network = getattr(model, "network", None)
+    if not isinstance(model, ShortTermAnticipator) or not isinstance(network, StepByStep):
         raise ConfigError(
             f"{options.ckpt} has no network that runs step by step: use one with the methods "
-            "initial_state and step, such as AGA or AVT"
+            "initial_state and step, such as AGA or TeSTra"
         )
     assert isinstance(data, ShortTermDataModule)
     if options.start is not None:
         notice(f"{options.video}: seen from {options.start:g} s on, nothing before counts")
-    moments = stream(model.network, data, options.video, options.start, options.stop)
+    seconds: list[float] = []
+    moments = _timed(stream(network, data, options.video, options.start, options.stop), seconds)
     if options.json:
         _print_lines(moments, caveat)
     else:
         note = figure_note(data.synthetic, caveat)
         _show(moments, f"{options.video}: what comes next{f' ({note})' if note else ''}")
+    median, slow = 1000 * np.percentile(seconds, [50, 99])
+    notice(f"{len(seconds)} steps: median {median:.2f} ms, 99th percentile {slow:.2f} ms")
 
 
 def stream(
@@ -87,45 +95,65 @@ def stream(
     start: float | None = None,
     stop: float | None = None,
 ) -> Iterator[Moment]:
-    """Show a network a video every `step_time` and yield what it expects each time.
+    """Show a network a video every `step_time`, or tick, and yield what it expects each time.
 
     Args:
         network: Network in evaluation mode; its memory holds so many steps as it was built for,
             however long the video is.
         data: Data of the video, with the step time of the training.
         video_id: Video.
-        start: Seconds of the first step; one step time into the video when None.
+        start: Seconds of the first step; one step time into the video when None, its first tick
+            where the data have windows.
         stop: Seconds after which to stop; the end of the video when None.
 
     Raises:
         ConfigError: No step of the video is in between.
         DataError: The data holds no such video.
     """
-    times = _times(data, video_id, start, stop)
-    frames = [int(time * data.store.fps) for time in times]
+    step: Any = network.step
+    if data.windows is not None:
+        step = partial(step, token=anticipating_token(data.anticipation_time))
     state = network.initial_state(1)
-    for time, frame in zip(times, frames, strict=True):
+    for moment, frame in _moments(data, video_id, start, stop):
         features = data.store.features_at(video_id, np.array([frame]))
         with torch.inference_mode():
-            logits, state = network.step(torch.from_numpy(features), state)
-        yield Moment(float(time), frame, _top(logits[0].softmax(dim=0), data.vocabulary))
+            logits, state = step(torch.from_numpy(features), state)
+        yield Moment(float(moment), frame, _top(logits[0].softmax(dim=0), data.vocabulary))
 
 
-def _times(
+def _moments(
     data: ShortTermDataModule, video_id: str, start: float | None, stop: float | None
-) -> list[Fraction]:
-    """Return the moments to look at, exactly."""
-    fps = data.store.fps
-    step = Fraction(str(data.step_time))
-    end = Fraction(data.store.num_frames(video_id), fps)
-    first = step if start is None else Fraction(str(start))
+) -> list[tuple[Fraction, int]]:
+    """Return the times to look at, exactly, and the frame of each.
+
+    A step reads the last whole frame before its time, a tick the frame that begins there or before.
+    """
+    fps, num_frames = data.store.fps, data.store.num_frames(video_id)
+    ticks = data.windows is not None
+    step = Fraction(1, RATE) if ticks else Fraction(str(data.step_time))
+    end = Fraction(num_frames, fps)
+    first = step * (not ticks) if start is None else Fraction(str(start))
     last = end if stop is None else min(Fraction(str(stop)), end)
-    if first * fps < 1 or last < first:
+    times = (first + step * number for number in range((last - first) // step + 1))
+    frames = ((moment, int(moment * fps) + ticks) for moment in times)
+    moments = [(moment, frame) for moment, frame in frames if frame <= num_frames]
+    if not moments or moments[0][1] < 1:
         raise ConfigError(
             f"nothing to see in {video_id} from {float(first):g} s to {float(last):g} s: the video "
             f"lasts {float(end):.2f} s; choose --start and --stop inside, --start first"
         )
-    return [first + step * number for number in range(int((last - first) / step) + 1)]
+    return moments
+
+
+def _timed(moments: Iterator[Moment], seconds: list[float]) -> Iterator[Moment]:
+    """Yield the moments and note how long each took: reading the features, and the network."""
+    while True:
+        begin = time.perf_counter()
+        moment = next(moments, None)
+        if moment is None:
+            return
+        seconds.append(time.perf_counter() - begin)
+        yield moment
 
 
 def _top(
@@ -138,9 +166,10 @@ def _top(
 
 def _print_lines(moments: Iterator[Moment], caveat: str) -> None:
     marked = {"caveat": caveat} if caveat else {}
-    for time, frame, top in moments:
-        best = [{"action": action, "probability": prob} for action, prob in top]
-        sys.stdout.write(json.dumps({"time": time, "frame": frame, "top5": best, **marked}) + "\n")
+    for one in moments:
+        best = [{"action": action, "probability": prob} for action, prob in one.top]
+        line = {"time": one.time, "frame": one.frame, "top5": best, **marked}
+        sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
 

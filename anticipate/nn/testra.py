@@ -34,8 +34,9 @@ from anticipate.nn.denoiser import RoutingContext
 from anticipate.nn.mixant import ExpertInit, ForgetGateBank, Router, S6Plus
 from anticipate.nn.reference_weights import matrix_size, reference_tensors, take_weights
 from anticipate.nn.scan.backends import AUTO
+from anticipate.tick_grid import LONG_TICKS, WORK, long_ticks
 
-__all__ = ["TeSTra", "TeSTraOutput", "testra_from_reference"]
+__all__ = ["TeSTra", "TeSTraOutput", "TeSTraState", "testra_from_reference"]
 
 Block = Literal["attention", "mamba", "mixmamba"]
 Initialization = Literal["vms", "mamba"]
@@ -54,6 +55,8 @@ METHODS = {
 """What tables call the variants without long memory."""
 
 OUTPUTS = ("action", "verb", "noun")
+REACH = (-int(WORK[0]) - 1, LONG_TICKS - int(WORK[0]) - 1)
+"""Ticks of a stream from the oldest work token to the newest, from the oldest long one."""
 D_STATE, D_CONV, RMS_EPSILON = 16, 4, 1e-5
 """Of Mamba."""
 
@@ -66,6 +69,14 @@ class TeSTraOutput(NamedTuple):
     noun: Float[Tensor, "batch tokens nouns+1"]
     gamma: Float[Tensor, "blocks routers batch experts"]
     """Probabilities of the routers; of no block where there are none."""
+
+
+class TeSTraState(NamedTuple):
+    """Tokens of a window, or of all ticks that the next windows of a stream may look at."""
+
+    work: Float[Tensor, "batch ticks d_model"]
+    long: Float[Tensor, "batch ticks d_model"]
+    """None without long memory."""
 
 
 class CausalAttention(nn.Module):
@@ -183,18 +194,19 @@ class LongMemory(nn.Module):
             Decoder(d_model, num_layers=number, **sizes) for number in num_layers
         )
 
+    def embed(self, features: Float[Tensor, "batch long feature"]) -> Memory:
+        """Return the long tokens of some features."""
+        return F.relu(self.head(features))
+
     def forward(
-        self,
-        features: Float[Tensor, "batch long feature"],
-        padding: Bool[Tensor, "batch long"] | None,
+        self, tokens: Memory, padding: Bool[Tensor, "batch memory"] | None
     ) -> Float[Tensor, "batch queries d_model"]:
         """Return the compressed memory of long tokens of which the newest comes last.
 
         Args:
-            features: Features of the long tokens.
+            tokens: Long tokens.
             padding: True where a token has no content; at least one of a row has.
         """
-        tokens = F.relu(self.head(features))
         age = torch.arange(tokens.shape[1], device=tokens.device).flip(0).to(tokens.dtype)
         kernel = torch.zeros_like(age) if self.decay == 1 else (self.decay**age + 1e-10).log()
         if padding is None:
@@ -399,14 +411,63 @@ class TeSTra(nn.Module):
                 f"{features.shape[1]} features found, more than {self.long_steps} expected: "
                 f"{self.long_steps} long tokens and the work tokens"
             )
-        work = F.relu(self.head(features[:, self.long_steps :]))
+        long, work = features.tensor_split([self.long_steps], dim=1)
+        return self._tell(self._embed(work, long), padding)
+
+    def initial_state(self, batch: int) -> TeSTraState:
+        """Return the state of so many streams that have seen nothing."""
+        empty = self.anticipation.weight.new_empty(batch, 0, self.head.out_features)
+        return TeSTraState(empty, empty)
+
+    def step(
+        self, features: Float[Tensor, "batch feature"], state: TeSTraState, token: int = -1
+    ) -> tuple[Float[Tensor, "batch actions"], TeSTraState]:
+        """Return the logits of one token after the next tick of each stream, and the state then.
+
+        Tick by tick this is what `forward` computes of the windows by which a video that begins
+        where the stream does is scored. Each tick passes the feature heads once, and the state
+        stays as long as a window reaches back. The old state stays as it is.
+
+        Args:
+            features: Features of the tick.
+            state: State after the tick before.
+            token: Token to read; the last one anticipates what is four ticks after the window.
+        """
+        tick = features.unsqueeze(1)
+        work, long = (
+            torch.cat(parts, dim=1)[:, -reach:]
+            for *parts, reach in zip(state, self._embed(tick, tick), REACH, strict=True)
+        )
+        looked_at, padding = long, None
+        if self.long is not None:
+            begin = long.shape[1] + 1 + int(WORK[0])
+            ticks, hidden = long_ticks(begin, self.long_steps, spread_evenly=False)
+            looked_at = long[:, ticks]
+            padding = torch.from_numpy(hidden).to(long.device).expand(len(long), -1)
+        shown = work[:, (work.shape[1] + 1 + WORK).clip(0)]
+        output = self._tell(TeSTraState(shown, looked_at), padding)
+        return output.action[:, token, 1:], TeSTraState(work, long)
+
+    def _embed(
+        self,
+        work: Float[Tensor, "batch work feature"],
+        long: Float[Tensor, "batch long feature"],
+    ) -> TeSTraState:
+        """Return the tokens of some features."""
+        tokens = F.relu(self.head(work))
+        return TeSTraState(tokens, tokens[:, :0] if self.long is None else self.long.embed(long))
+
+    def _tell(
+        self, seen: TeSTraState, padding: Bool[Tensor, "batch memory"] | None
+    ) -> TeSTraOutput:
+        """Return the logits of work tokens, and of the anticipation tokens that follow them."""
+        work, memory = seen
         tokens = torch.cat([work, self.anticipation.weight.expand(len(work), -1, -1)], dim=1)
         tokens = self.dropout(tokens + sinusoids(*tokens.shape[1:]).to(tokens))
         observed = torch.ones_like(tokens[..., 0], dtype=torch.bool)
         observed[:, work.shape[1] :] = False
-        memory = tokens[:, :0]
         if self.long is not None:
-            memory = self.long(features[:, : self.long_steps], padding)
+            memory = self.long(memory, padding)
         x, gammas = self.trunk(tokens, observed, memory)
         gamma = torch.stack(gammas) if gammas else x.new_empty(0, 1, len(x), 0)
         action, verb, noun = (self.classifiers[name](x) for name in OUTPUTS)

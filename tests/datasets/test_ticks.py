@@ -8,21 +8,18 @@ from hypothesis import strategies as st
 
 from anticipate.datasets.batches.buckets import Draw
 from anticipate.datasets.batches.ticks import (
-    ANTICIPATED,
     NO_TOKEN,
-    WORK,
     Span,
     TickDataset,
     TickWindows,
     collate_ticks,
-    long_ticks,
-    tick_frames,
     tick_labels,
     tick_spans,
 )
 from anticipate.datasets.file.segment_table import UNKNOWN, SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import ConfigError
+from anticipate.tick_grid import ANTICIPATED, WORK, long_ticks, tick_frames
 
 FPS = 30
 

@@ -8,8 +8,9 @@ import torch
 
 from anticipate.cli import main
 from anticipate.datasets import SyntheticActions
+from anticipate.datasets.batches.ticks import TickWindows
 from anticipate.lab.stream import TOP, stream
-from anticipate.nn import AGA, AVT, RULSTM
+from anticipate.nn import AGA, AVT, RULSTM, TeSTra
 from anticipate.training.loading import load
 
 VIDEO = "P01_000"
@@ -84,6 +85,28 @@ def test_rulstm_says_what_it_says_of_a_clip_that_begins_where_the_stream_does(ac
         top = moments[last - 1].top
         assert [name for name, _ in top] == [data.vocabulary[a] for a in best.indices]
         assert [prob for _, prob in top] == pytest.approx(best.values.tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("gap", "token"), [(1.0, 11), (0.5, 10)])
+def test_testra_says_what_it_says_of_the_window_that_ends_after_a_tick(actions_file, gap, token):
+    data = SyntheticActions(str(actions_file), anticipation_time=gap, windows=TickWindows())
+    torch.manual_seed(0)
+    sizes = {"num_verbs": 3, "num_nouns": 4, "hidden_dim": 8, "num_heads": 2}
+    network = TeSTra(data.num_classes, data.feature_dim, **sizes).eval()
+    moments = list(stream(network, data, VIDEO))
+    last = data.store.num_frames(VIDEO)
+    assert [one.frame for one in moments] == [1 + 30 * tick // 4 for tick in range(len(moments))]
+    assert last - 8 < moments[-1].frame <= last
+    assert [float(one.time) for one in moments[:3]] == [0.0, 0.25, 0.5]
+    for newest in (0, 3, 30):
+        ticks = [max(0, newest - back) for back in range(18, -1, -2)]
+        frames = np.array([moments[tick].frame for tick in ticks])
+        window = torch.from_numpy(data.store.features_at(VIDEO, frames)).unsqueeze(0)
+        best = network(window).action[0, token, 1:].softmax(dim=0).topk(TOP)
+        top = moments[newest].top
+        assert [name for name, _ in top] == [data.vocabulary[a] for a in best.indices]
+        assert [prob for _, prob in top] == pytest.approx(best.values.tolist(), rel=1e-4)
+    assert next(stream(network, data, VIDEO, start=2.5)).frame == 76
 
 
 def test_steps_that_are_no_whole_number_of_frames_never_drift(actions_file):

@@ -273,6 +273,53 @@ def test_content_of_padded_long_tokens_has_no_influence():
     assert torch.equal(found, network(other, padding).action)
 
 
+def scored_windows(features, long):
+    """The window that each tick is the newest of, a row each, and its padding, by the spec."""
+    newest = np.arange(features.shape[1])[:, None]
+    work, before = newest - np.arange(18, -1, -2), newest - 18 - 4 * np.arange(64, 0, -1)
+    hidden = before <= 0
+    hidden[np.arange(len(hidden)), hidden.sum(axis=1) - 1] = False  # the newest copy of tick 0
+    if not long:
+        return features[0, work.clip(0)], None
+    return features[0, np.hstack([before, work]).clip(0)], torch.from_numpy(hidden)
+
+
+@pytest.mark.parametrize(
+    ("block", "settings"),
+    [
+        ("attention", {"long_steps": 64, "decay": 0.9}),
+        ("attention", {"long_steps": 64, "decay": 1.0, "work_in_memory": False}),
+        ("attention", {}),
+        ("mamba", {}),
+        ("mixmamba", {}),
+    ],
+)
+def test_a_stream_says_what_its_windows_say_and_remembers_no_more(block, settings):
+    exact, long = block == "attention", "long_steps" in settings  # the scan is of float32
+    network = make(block, **settings).to(torch.float64 if exact else torch.float32)
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(1, 400 if long else 40, FEATURES, generator=generator)
+    features = features.to(network.anticipation.weight)
+    state, streamed = network.initial_state(1), []
+    with torch.inference_mode():
+        batch = network(*scored_windows(features, long)).action[:, -1, 1:]
+        for tick in features[0]:
+            logits, state = network.step(tick[None], state)
+            streamed.append(logits[0])
+    tolerance = 1e-12 if exact else 1e-5
+    torch.testing.assert_close(torch.stack(streamed), batch, atol=tolerance, rtol=tolerance)
+    assert state.work.shape[1] == 19
+    assert state.long.shape[1] == (275 if long else 0)
+
+
+def test_a_stream_reads_the_token_that_is_asked_for():
+    network, x = make(), windows()[:, :1]
+    batch = network(x.expand(-1, 10, -1)).action
+    for token in (10, 11):
+        found, _ = network.step(x[:, 0], network.initial_state(3), token)
+        torch.testing.assert_close(found, batch[:, token, 1:])
+
+
 def test_convolution_starts_normal_or_as_mamba():
     spread = [make("mamba", initialization=kind).trunk.layers[0].scan.conv_weight.std()
               for kind in ("vms", "mamba")]  # fmt: skip

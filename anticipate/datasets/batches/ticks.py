@@ -1,9 +1,6 @@
 """Windows of TeSTra: what its network sees of a video before a segment, and what it has to tell.
 
-A video has four ticks a second; tick t shows frame 1 + floor(t / 4 s). A window ends at tick `end`,
-which itself is not seen: its work tokens are ticks end - 20, end - 18, .., end - 2, its long tokens
-come from the 256 ticks before them, its anticipation tokens are about ticks end and end + 4. Work
-and anticipation tokens have to name all actions that their ticks show.
+Work and anticipation tokens have to name all actions that their ticks show (`tick_grid`).
 
 In training the window of a segment moves at random around the second before it; features of other
 segments may be mixed in. All chance follows from the seed, the epoch and the segment.
@@ -23,29 +20,32 @@ from anticipate.datasets.batches.buckets import Draw
 from anticipate.datasets.file.segment_table import UNKNOWN, SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.errors import ConfigError
+from anticipate.tick_grid import (
+    ANTICIPATED,
+    LONG_TICKS,
+    RATE,
+    WORK,
+    Ticks,
+    first_tick,
+    long_ticks,
+    tick_frames,
+)
 from anticipate.types import PAD_LABEL, TickBatch
 
 __all__ = ["TickWindows"]
 
-RATE = 4
-"""Ticks a second."""
-WORK = np.arange(-20, 0, 2)
-"""Ticks of the work tokens from the end of the window."""
-ANTICIPATED = np.array([0, 4])
-"""Ticks of the anticipation tokens from the end of the window."""
-LONG_TICKS = 256
-"""Ticks before the work tokens from which the long tokens come."""
 SHIFTS = 8
 """Ticks by which the training window of a segment may move towards its end."""
 MAX_LABELS = 4
 """Actions that a tick may show; in EPIC-Kitchens-100 no training tick shows more."""
+HORIZONS = (0.5, 1.0)
+"""Seconds before a segment at which each anticipation token is read."""
 NO_TOKEN = -1
 """Token that is scored where a segment starts too early for any: its scores are zeros."""
 
 Mixing = Literal["none", "span", "released"]
 Clock = Literal["strict", "released"]
 
-Ticks = Int[np.ndarray, " tokens"]
 Labels = Int[np.ndarray, "ticks labels"]
 
 
@@ -54,16 +54,6 @@ class Span(NamedTuple):
 
     first: int
     stop: int
-
-
-def first_tick(frames: Int[np.ndarray, "..."], fps: int) -> Int[np.ndarray, "..."]:
-    """Return the tick that begins at or before each frame."""
-    return frames * RATE // fps
-
-
-def tick_frames(ticks: Int[np.ndarray, "..."], fps: int) -> Int[np.ndarray, "..."]:
-    """Return the frame that each tick shows."""
-    return 1 + ticks * fps // RATE
 
 
 def tick_spans(segments: SegmentTable, fps: int) -> list[Span]:
@@ -87,29 +77,6 @@ def tick_labels(spans: Sequence[Span], actions: Int[np.ndarray, " segments"]) ->
         free = (shown != UNKNOWN).sum(axis=1)
         shown[new, free[new]] = action
     return labels
-
-
-def long_ticks(
-    begin: int, number: int, spread_evenly: bool
-) -> tuple[Ticks, Bool[np.ndarray, " tokens"]]:
-    """Return ticks of the long tokens, oldest first, and which of them have no content.
-
-    Tokens before the video repeat tick 0, which is seen once.
-
-    Args:
-        begin: First work tick, which the long tokens precede.
-        number: Long tokens.
-        spread_evenly: As in training, from the oldest tick to the newest; else every
-            (256 / number)-th tick.
-    """
-    if spread_evenly:
-        ticks = np.linspace(begin - LONG_TICKS, begin - 1, number).astype(np.int64)
-    else:
-        ticks = begin - LONG_TICKS // number * np.arange(number, 0, -1)
-    padding = ticks <= 0
-    seen = np.flatnonzero(padding)[-1:]
-    padding[seen] = False
-    return ticks.clip(0), padding
 
 
 class TickItem(NamedTuple):
@@ -174,14 +141,24 @@ class TickWindows:
         tick = start * RATE // fps
         if self.clock == "released":
             return _released_window(tick)
-        if anticipation_time == 1.0:
-            return tick - 4, len(WORK) + 1
-        if anticipation_time == 0.5:
-            newest = (start - 1 - int(fps * anticipation_time)) * RATE // fps
-            return newest - int(WORK[-1]), len(WORK)
+        token = anticipating_token(anticipation_time)
+        if token > len(WORK):
+            return tick - int(ANTICIPATED[-1]), token
+        newest = (start - 1 - int(fps * anticipation_time)) * RATE // fps
+        return newest - int(WORK[-1]), token
+
+
+def anticipating_token(anticipation_time: float) -> int:
+    """Return which token anticipates an action so many seconds ahead: 0.5 or 1.
+
+    Raises:
+        ConfigError: Another time.
+    """
+    if anticipation_time not in HORIZONS:
         raise ConfigError(
             f"anticipation_time is {anticipation_time}: TeSTra anticipates 0.5 or 1 second"
         )
+    return len(WORK) + HORIZONS.index(anticipation_time)
 
 
 def _released_window(tick: int) -> tuple[int, int]:
