@@ -1,10 +1,14 @@
 """A run of TeSTra on windows: its predictions score as its test does, and mistakes are one line."""
 
+import csv
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from anticipate.cli import main
+from anticipate.training.loading import load
 
 TINY = [
     "--profile=demo",
@@ -38,6 +42,47 @@ def test_predictions_score_as_the_test_does(run, actions_file, tmp_path, capsys)
     tested = json.loads((folder / "metrics.json").read_text())["scores"]["TeSTra (MixMamba)"]
     assert found["num_missing"] > 0  # segments in the first second, which no window may precede
     assert {name: found[name] for name in tested} == tested
+
+
+def test_experts_of_each_segment_and_what_they_matter_are_explained(run, actions_file, tmp_path):
+    ckpt, output = run[0] / "checkpoints" / "last.ckpt", tmp_path / "out"
+    words = ["--ckpt", str(ckpt), "--data", str(actions_file), "--output", str(output)]
+    main(["explain", "experts", *words])
+    assert {path.name for path in output.iterdir()} == {
+        *("usage.png", "usage.svg", "usage.csv", "selections.csv", "experts.json")
+    }
+    model, data = load(ckpt, actions_file)
+    data.setup("test")
+    batches = list(data.test_dataloader())
+    with torch.no_grad():
+        outputs = [model.network(batch.features) for batch in batches]
+    gamma = torch.cat([one.gamma[0, 0] for one in outputs]).numpy()
+    logits = torch.cat([one.action[:, -1, 1:] for one in outputs]).double().numpy()
+    targets = np.concatenate([batch.targets for batch in batches])
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = json.loads((output / "experts.json").read_text())["with_balancing"]
+    assert found["num_segments"] == len(targets)
+    assert found["gamma_spread"] == pytest.approx(gamma.max(axis=1).mean() - 1 / 5, abs=1e-6)
+    surprise = -np.log(chances[np.arange(len(targets)), targets]).mean()
+    assert found["future_error"] == pytest.approx(surprise, rel=1e-5)
+    assert len(found["forced_cost"]) == 5
+    with (output / "selections.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["action"] for row in rows] == [data.vocabulary[target] for target in targets]
+    experts = [int(row["block1_router1"]) for row in rows]
+    assert experts == (gamma.argmax(axis=1) + 1).tolist()
+
+
+def test_a_run_streams_tick_by_tick(run, actions_file, capsys):
+    ckpt = run[0] / "checkpoints" / "last.ckpt"
+    capsys.readouterr()
+    words = ["--ckpt", str(ckpt), "--video", "P01_000", "--start=2", "--stop=3", "--json"]
+    main(["stream", str(actions_file), *words])
+    said = capsys.readouterr()
+    times = [json.loads(line)["time"] for line in said.out.splitlines()]
+    assert times == [2.0, 2.25, 2.5, 2.75, 3.0]
+    assert "seen from 2 s on" in said.err
+    assert "5 steps: median" in said.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ Written into the output folder: `usage*.png` (share of the choices by block, Mix
 `usage.csv`, `selections*.csv`; `experts.json` with numbers: how choices cluster by activity and
 what they tell of it (mutual information, also with shuffled activities), how far the routers'
 probabilities are from even, and how much larger the error gets where all routers choose one expert.
+Of TeSTra's MixMamba, which chooses once for each segment: the same without clusters and t-SNE, with
+the action of the segment in place of the activity.
 """
 
 from pathlib import Path
@@ -27,6 +29,8 @@ from anticipate.lab.explain.explain_command import (
 from anticipate.lab.explain.routing_effect import information
 from anticipate.lab.explain.selections import LEAST_VIDEOS, Selections, clustering, embed, select
 from anticipate.training.provenance import figure_note
+
+LABELS = {"video": "activity", "segment": "action"}
 
 
 def main(argv: list[str]) -> None:
@@ -53,10 +57,10 @@ def main(argv: list[str]) -> None:
         for suffix, ckpt in checkpoints.items()
     }
     for selections in found.values():
-        if len(selections.video_ids) < LEAST_VIDEOS:
+        if len(selections.ids) < LEAST_VIDEOS:
             raise DataError(
-                f"{options.data}: {len(selections.video_ids)} test videos, expected at least "
-                f"{LEAST_VIDEOS} to cluster: prepare a data file with more"
+                f"{options.data}: {len(selections.ids)} test {selections.kind}s, expected at least "
+                f"{LEAST_VIDEOS} to compare: prepare a data file with more"
             )
     with results_folder(options.output) as folder:
         document = {
@@ -66,7 +70,9 @@ def main(argv: list[str]) -> None:
             for suffix, selections in found.items()
         }
         _write_usage(folder / "usage.csv", found)
-        write_json(folder / "experts.json", {"obs_ratio": options.obs_ratio, **document})
+        windows = any(selections.kind == "segment" for selections in found.values())
+        ratio = None if windows else options.obs_ratio
+        write_json(folder / "experts.json", {"obs_ratio": ratio, **document})
 
 
 def _parser() -> CommandParser:
@@ -75,7 +81,10 @@ def _parser() -> CommandParser:
     parser.add_argument("--without", type=Path, help="checkpoint trained without load balancing")
     parser.add_argument("--split", help="split whose test videos are used (default: the run's)")
     parser.add_argument(
-        "--obs_ratio", type=float, default=0.3, help="observed share of a video (default: 0.3)"
+        "--obs_ratio",
+        type=float,
+        default=0.3,
+        help="observed share of a video (default: 0.3); nothing to TeSTra",
     )
     return parser
 
@@ -85,37 +94,38 @@ def _write(folder: Path, suffix: str, selections: Selections, ckpt: Path) -> dic
     note = figure_note(selections.synthetic, selections.caveat)
     title = "Expert usage (%)" + suffix.replace("_", " ")
     save_figure(usage_figure(selections.usage, title, note), folder, f"usage{suffix}")
-    plane = embed(selections.vectors)
-    figure = selection_figure(
-        plane, selections.activities, f"Chosen experts{suffix.replace('_', ' ')}, t-SNE", note
-    )
-    save_figure(figure, folder, f"selections{suffix}")
+    plane, found = np.zeros((len(selections.ids), 0)), None
+    if selections.groups is not None:
+        plane = embed(selections.vectors)
+        title = f"Chosen experts{suffix.replace('_', ' ')}, t-SNE"
+        figure = selection_figure(plane, selections.labels, title, note)
+        save_figure(figure, folder, f"selections{suffix}")
+        found = clustering(selections.vectors, selections.labels, selections.groups)
     _write_selections(folder / f"selections{suffix}.csv", selections, plane)
-    found = clustering(selections.vectors, selections.activities, selections.groups)
     return {
         "checkpoint": str(ckpt),
-        "num_videos": len(selections.video_ids),
+        f"num_{selections.kind}s": len(selections.ids),
         "synthetic": selections.synthetic,
         "caveat": selections.caveat or None,
         "largest_share": 100 * float(selections.usage.max(axis=-1).mean()),
         "gamma_spread": selections.gamma_spread,
-        **information(selections.chosen, selections.activities)._asdict(),
+        **information(selections.chosen, selections.labels)._asdict(),
         **selections.cost._asdict(),
         **(found._asdict() if found else {"silhouette": None, "knn_accuracy": None}),
     }
 
 
 def _write_selections(
-    path: Path, selections: Selections, plane: Float[np.ndarray, "videos 2"]
+    path: Path, selections: Selections, plane: Float[np.ndarray, "items axes"]
 ) -> None:
-    videos, blocks, routers = selections.chosen.shape
+    items, blocks, routers = selections.chosen.shape
     names = [f"block{b + 1}_router{r + 1}" for b in range(blocks) for r in range(routers)]
-    chosen = (selections.chosen.reshape(videos, -1) + 1).tolist()
-    rows = zip(selections.video_ids, selections.activities, plane.tolist(), chosen, strict=True)
+    chosen = (selections.chosen.reshape(items, -1) + 1).tolist()
+    rows = zip(selections.ids, selections.labels, plane.tolist(), chosen, strict=True)
     write_csv(
         path,
-        ["video", "activity", "x", "y", *names],
-        ([video, activity, *point, *experts] for video, activity, point, experts in rows),
+        [selections.kind, LABELS[selections.kind], *"xy"[: plane.shape[1]], *names],
+        ([name, label, *point, *experts] for name, label, point, experts in rows),
     )
 
 

@@ -1,6 +1,6 @@
-"""Whether routing matters: what the experts tell of the activity, and what forcing one costs."""
+"""Whether routing matters: what the experts tell of a label, and what forcing one costs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -19,59 +19,59 @@ from anticipate.types import DenseBatch
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Diffusion steps at which errors are measured, as shares of T."""
 NUM_SHUFFLES = 20
-"""How often the activities are shuffled to learn what chance gives."""
+"""How often the labels are shuffled to learn what chance gives."""
 
 
 class Information(NamedTuple):
-    """Mutual information of the chosen expert and the activity, in nats, mean over routers."""
+    """Mutual information of the chosen expert and the label, in nats, mean over routers."""
 
     mutual_information: float
     shuffled_information: float
-    """The same where activities are shuffled, mean."""
+    """The same where labels are shuffled, mean."""
 
 
 class ForcingCost(NamedTuple):
-    """What routing contributes to the estimate of the labels."""
+    """What routing contributes to the forecasts."""
 
     future_error: float
-    """Squared error of the estimated x_0 per future token, mean over `TIMES`."""
+    """Error of the forecasts: that of `estimate_error`, or cross-entropy of the next action."""
     forced_cost: list[float]
     """How much larger it is where all routers choose this expert, in percent."""
 
 
 def information(
-    chosen: Int[np.ndarray, "videos blocks routers"], activities: Sequence[str]
+    chosen: Int[np.ndarray, "items blocks routers"], labels: Sequence[str]
 ) -> Information:
-    """Measure what the chosen experts tell of the activity of a video.
+    """Measure what the chosen experts tell of the label of an item.
 
     Args:
-        chosen: Expert that each router chose for each video.
-        activities: Activity of each video.
+        chosen: Expert that each router chose for each item.
+        labels: Label of each item.
     """
     routers = chosen.reshape(len(chosen), -1).T
 
-    def mean(labels: Sequence[str] | np.ndarray) -> float:
-        return float(np.mean([mutual_info_score(labels, choice) for choice in routers]))
+    def mean(told: Sequence[str] | np.ndarray) -> float:
+        return float(np.mean([mutual_info_score(told, choice) for choice in routers]))
 
     rng = np.random.default_rng(0)
-    shuffled = [mean(rng.permutation(activities)) for _ in range(NUM_SHUFFLES)]
-    return Information(mean(activities), float(np.mean(shuffled)))
+    shuffled = [mean(rng.permutation(labels)) for _ in range(NUM_SHUFFLES)]
+    return Information(mean(labels), float(np.mean(shuffled)))
 
 
 @torch.no_grad()
-def forcing_cost(model: DiffusionAnticipator, batches: Sequence[DenseBatch]) -> ForcingCost:
-    """Measure the error of the estimated labels with the routers and with each expert alone.
+def forcing_cost(model: torch.nn.Module, measure: Callable[[], float]) -> ForcingCost:
+    """Measure the error of the forecasts with the routers and with each expert alone.
 
     Args:
         model: A model with a mixture; its routers are as before afterwards.
-        batches: Test videos.
+        measure: Returns the error of what the model forecasts.
     """
     routers = [module for module in model.modules() if isinstance(module, Router)]
-    error = _error(model, batches)
+    error = measure()
     forced = []
     for expert in range(routers[0].proj.out_features):
         with _forced(routers, expert):
-            forced.append(100 * (_error(model, batches) / error - 1))
+            forced.append(100 * (measure() / error - 1))
     return ForcingCost(error, forced)
 
 
@@ -90,8 +90,15 @@ def _forced(routers: Sequence[Router], expert: int) -> Iterator[None]:
             hook.remove()
 
 
-def _error(model: DiffusionAnticipator, batches: Sequence[DenseBatch]) -> float:
-    """Return the squared error per future token; noise follows from seed, videos and step."""
+def estimate_error(model: DiffusionAnticipator, batches: Sequence[DenseBatch]) -> float:
+    """Return the squared error of the estimated x_0 per future token, mean over `TIMES`.
+
+    Noise follows from seed, videos and step.
+
+    Args:
+        model: The model.
+        batches: Test videos.
+    """
     total = torch.zeros((), device=model.device)
     count = 0
     for batch in batches:

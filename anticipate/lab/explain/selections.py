@@ -1,11 +1,13 @@
-"""Which experts a MixANT chooses for which video, and what they reveal about its activity."""
+"""Which experts MixANT chooses for each video and TeSTra for each segment, and how they group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
@@ -13,37 +15,52 @@ from torch import Tensor
 
 from anticipate.catalog import class_at
 from anticipate.datasets.batches.dense_module import DenseDataModule
+from anticipate.datasets.batches.short_term_module import ShortTermDataModule
 from anticipate.errors import ConfigError
-from anticipate.lab.explain.routing_effect import NUM_SHUFFLES, ForcingCost, forcing_cost
+from anticipate.lab.explain.routing_effect import (
+    NUM_SHUFFLES,
+    ForcingCost,
+    estimate_error,
+    forcing_cost,
+)
 from anticipate.models.diffusion_anticipator import DiffusionAnticipator
-from anticipate.nn.denoiser import DenoiserOutput
+from anticipate.models.testra_anticipator import TeSTraAnticipator
 from anticipate.training.loading import load_marked, settings_file
 from anticipate.training.settings import current_path, flatten, read_yaml
-from anticipate.types import DenseBatch
+from anticipate.types import DenseBatch, TickBatch
+
+Batch = TypeVar("Batch", DenseBatch, TickBatch)
 
 ALL_TOKENS = 2**40
 """Tokens denoised at once: all of a batch, so that each call of the denoiser is one step."""
 
 
 class Selections(NamedTuple):
-    """The choices of one model."""
+    """The choices of one model: for videos, or for the segments that windows anticipate."""
 
-    video_ids: tuple[str, ...]
-    activities: list[str]
-    groups: list[str]
-    chosen: Int[np.ndarray, "videos blocks routers"]
-    """Expert that each router chose in the last denoising step."""
+    ids: tuple[str, ...]
+    labels: list[str]
+    """Activity of each video; action of each segment."""
+    groups: list[str] | None
+    """What each video belongs to; None for segments, which are not clustered."""
+    chosen: Int[np.ndarray, "items blocks routers"]
+    """Expert that each router chose, where there are denoising steps in the last one."""
     usage: Float[np.ndarray, "blocks routers experts"]
-    """Share of the choices over all steps and videos."""
+    """Share of the choices over all steps and items."""
     gamma_spread: float
-    """Largest probability of a router above the even one, mean over steps, videos and routers."""
+    """Largest probability of a router above the even one, mean over steps, items and routers."""
     cost: ForcingCost
     synthetic: bool
     caveat: str
     """What results have to say about the checkpoint; may be empty."""
 
     @property
-    def vectors(self) -> Float[np.ndarray, "videos choices"]:
+    def kind(self) -> str:
+        """What the items are."""
+        return "segment" if self.groups is None else "video"
+
+    @property
+    def vectors(self) -> Float[np.ndarray, "items choices"]:
         """Flattened selection matrices: one 1 for each router of each block."""
         experts = np.eye(self.usage.shape[-1])
         return experts[self.chosen].reshape(len(self.chosen), -1)
@@ -52,85 +69,122 @@ class Selections(NamedTuple):
 def select(
     ckpt: Path, data: Path, split: str | None, obs_ratio: float, allow_foreign: bool = False
 ) -> Selections:
-    """Sample a future of every test video and note the choices of the routers.
+    """Forecast every test video or segment and note the choices of the routers.
 
     Args:
         ckpt: Checkpoint of a run.
         data: Data file.
-        split: Split whose test videos are used; that of the run when None.
-        obs_ratio: Observed share of each video.
+        split: Split whose test part is used; that of the run when None.
+        obs_ratio: Observed share of each video; windows before segments do not depend on it.
         allow_foreign: Whether the data may be others than those of the training.
 
     Raises:
         ConfigError: The checkpoint is of a model without mixture.
         AnticipateError: Checkpoint or data that cannot be used.
     """
-    _refuse_others(ckpt)
-    settings = [f"--data.obs_ratios=[{obs_ratio}]", "--data.limit_test_videos=null"]
+    settings = ["--data.limit_test_rows=null"]
+    if not _reads_windows(ckpt):
+        settings = [f"--data.obs_ratios=[{obs_ratio}]", "--data.limit_test_videos=null"]
     settings += [] if split is None else [f"--data.split={split}"]
     (model, module), caveat = load_marked(ckpt, data, settings, allow_foreign)
-    assert isinstance(model, DiffusionAnticipator)
-    assert isinstance(module, DenseDataModule)
-    model.num_samples, model.max_tokens = 1, ALL_TOKENS
     module.setup("test")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    batches = [_moved(batch, device) for batch in module.test_dataloader()]
-    video_ids, gamma = _gammas(model, batches)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    assert isinstance(module, DenseDataModule | ShortTermDataModule)
+    found = (
+        _videos(model, module) if isinstance(module, DenseDataModule) else _segments(model, module)
+    )
+    gamma = found.gamma
     if not gamma or not gamma[0].shape[1]:
         raise ConfigError(f"{ckpt} is of a model without a mixture: explain one of several experts")
     num_experts = gamma[0].shape[-1]
     choices = np.concatenate([step.argmax(axis=-1) for step in gamma], axis=-1)
     return Selections(
-        video_ids,
-        [module.store.activity(video_id) for video_id in video_ids],
-        [module.group_of(video_id) for video_id in video_ids],
+        found.ids,
+        found.labels,
+        found.groups,
         np.moveaxis(choices[-1], -1, 0),
         (choices[..., None] == np.arange(num_experts)).mean(axis=(0, 3)),
         float(np.concatenate([step.max(-1).ravel() for step in gamma]).mean() - 1 / num_experts),
-        forcing_cost(model, batches),
+        forcing_cost(model, found.error),
         bool(module.synthetic),
         caveat,
     )
 
 
-def _gammas(
-    model: DiffusionAnticipator, batches: Sequence[DenseBatch]
-) -> tuple[tuple[str, ...], list[np.ndarray]]:
-    """Return the videos, and for each batch gamma (steps, blocks, routers, videos, experts)."""
+class _Forecasts(NamedTuple):
+    ids: tuple[str, ...]
+    labels: list[str]
+    groups: list[str] | None
+    gamma: list[np.ndarray]
+    """(steps, blocks, routers, items, experts) of each batch."""
+    error: Callable[[], float]
+    """Error of the forecasts, measured anew."""
+
+
+def _videos(model: Any, data: DenseDataModule) -> _Forecasts:
+    assert isinstance(model, DiffusionAnticipator)
+    model.num_samples, model.max_tokens = 1, ALL_TOKENS
+    batches = [_moved(batch, model.device) for batch in data.test_dataloader()]
+    ids = tuple(video for batch in batches for video in batch.video_ids)
+    return _Forecasts(
+        ids,
+        [data.store.activity(video) for video in ids],
+        [data.group_of(video) for video in ids],
+        _gammas(model, model.denoiser, batches),
+        partial(estimate_error, model, batches),
+    )
+
+
+def _segments(model: Any, data: ShortTermDataModule) -> _Forecasts:
+    assert isinstance(model, TeSTraAnticipator)
+    batches = [_moved(batch, model.device) for batch in data.test_dataloader()]
+    targets = torch.cat([batch.targets for batch in batches])
+    return _Forecasts(
+        tuple(segment for batch in batches for segment in batch.segment_ids),
+        [data.vocabulary[action] for action in targets.tolist()],
+        None,
+        _gammas(model, model.network, batches),
+        partial(_surprise, model, batches, targets),
+    )
+
+
+@torch.no_grad()
+def _gammas(model: Any, network: torch.nn.Module, batches: Sequence[Batch]) -> list[np.ndarray]:
+    """Return gamma of each batch, of each time that the network is called."""
     steps: list[Tensor] = []
-    hook = model.denoiser.register_forward_hook(_note_into(steps))
-    video_ids: list[str] = []
+    hook = network.register_forward_hook(lambda _, __, output: steps.append(output.gamma))
     gamma: list[np.ndarray] = []
     try:
         for batch in batches:
             steps.clear()
             model.forecast(batch)
-            video_ids += batch.video_ids
             gamma.append(torch.stack(steps).float().cpu().numpy())
     finally:
         hook.remove()
-    return tuple(video_ids), gamma
+    return gamma
 
 
-def _note_into(steps: list[Tensor]) -> Any:
-    def note(denoiser: torch.nn.Module, inputs: Any, output: DenoiserOutput) -> None:
-        steps.append(output.gamma.detach())
-
-    return note
-
-
-def _refuse_others(ckpt: Path) -> None:
-    """See that the settings of a run are those of a diffusion model, before more are added."""
-    if ckpt.is_file():
-        settings = flatten(read_yaml(settings_file(ckpt).read_text()) or {})
-        model = class_at(current_path(settings.get("model.class_path", "DiffusionAnticipator")))
-        if not issubclass(model, DiffusionAnticipator):
-            raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT")
+def _surprise(
+    model: TeSTraAnticipator, batches: Sequence[TickBatch], targets: Int[Tensor, " segments"]
+) -> float:
+    """Return the cross-entropy of the action that follows a window, mean over segments."""
+    scores = torch.cat([model.forecast(batch).logits[:, -1] for batch in batches])
+    return float(F.cross_entropy(scores, targets))
 
 
-def _moved(batch: DenseBatch, device: torch.device) -> DenseBatch:
-    return DenseBatch(
+def _reads_windows(ckpt: Path) -> bool:
+    """Tell whether a run is of TeSTra, before its settings are added to; refuse other systems."""
+    if not ckpt.is_file():
+        return False
+    settings = flatten(read_yaml(settings_file(ckpt).read_text()) or {})
+    model = class_at(current_path(settings.get("model.class_path", "DiffusionAnticipator")))
+    if not issubclass(model, DiffusionAnticipator | TeSTraAnticipator):
+        raise ConfigError(f"{ckpt} is of a model without experts: explain one of MixANT or TeSTra")
+    return issubclass(model, TeSTraAnticipator)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    return type(batch)(
         *(part.to(device) if isinstance(part, Tensor) else part for part in batch)  # type: ignore[arg-type]
     )
 

@@ -224,6 +224,7 @@ def check_data(runs: Sequence[Run]) -> None:
         if issubclass(data_set, FileDataModule):
             start = "data.init_args."
             given = {key.removeprefix(start): settings[key] for key in settings if start in key}
+            given = {key: value for key, value in given.items() if "." not in key}  # no windows
             lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
             data_set(**given | lists).prepare_data()
 

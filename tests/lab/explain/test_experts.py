@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anticipate.cli import main
-from anticipate.lab.explain.routing_effect import forcing_cost, information
+from anticipate.lab.explain.routing_effect import estimate_error, forcing_cost, information
 from anticipate.lab.explain.selections import clustering, embed, select
 from anticipate.training.loading import load
 
@@ -40,14 +41,14 @@ def reference_choices(ckpt, data):
 def test_selections_are_those_of_the_last_step_and_usage_those_of_all(trained, synthetic_file):
     found = select(trained, synthetic_file, None, 0.3)
     reference = reference_choices(trained, synthetic_file)
-    assert set(found.video_ids) == set(reference)
-    everyone = [reference[video_id] for video_id in found.video_ids]
+    assert set(found.ids) == set(reference)
+    everyone = [reference[video_id] for video_id in found.ids]
     assert len(everyone[0]) == 2  # steps
     for chosen, steps in zip(found.chosen, everyone, strict=True):
         np.testing.assert_array_equal(chosen, steps[-1])
     experts = np.array(everyone)[..., None] == np.arange(3)
     np.testing.assert_allclose(found.usage, experts.mean(axis=(0, 1)))
-    assert found.vectors.shape == (len(found.video_ids), 2 * 1 * 3)
+    assert found.vectors.shape == (len(found.ids), 2 * 1 * 3)
     np.testing.assert_array_equal(found.vectors.sum(axis=1), 2)
     assert found.synthetic
 
@@ -165,14 +166,15 @@ def test_forcing_costs_nothing_where_experts_are_equal(trained, synthetic_file):
     for name, parameter in model.named_parameters():
         if name.endswith("A_log"):  # the experts of mixture blocks, and single matrices
             parameter.data[:] = parameter.data[:1]
-    equal = forcing_cost(model, batches)
+    measure = partial(estimate_error, model, batches)
+    equal = forcing_cost(model, measure)
     assert equal.forced_cost == [0.0, 0.0, 0.0]
     for name, parameter in model.named_parameters():
         if name.endswith("layer_scale"):
             parameter.data.fill_(1)
         if name.endswith("A_log") and len(parameter) > 1:
             parameter.data[2] += 3
-    apart = forcing_cost(model, batches)
+    apart = forcing_cost(model, measure)
     assert apart.future_error != equal.future_error
     assert abs(apart.forced_cost[2]) > 0.01
-    assert forcing_cost(model, batches) == apart  # the routers choose again
+    assert forcing_cost(model, measure) == apart  # the routers choose again
