@@ -245,6 +245,14 @@ class ShortTermDataModule(FileDataModule):
             )
         return self.test_dataset
 
+    def prepare_data(self) -> None:
+        """Look for the split; Lightning asks before a logger writes into the run folder.
+
+        Raises:
+            ConfigError: A split or stream that the file does not have.
+        """
+        self.store.rows(self.split, "train")
+
     def setup(self, stage: str) -> None:
         """Check what the stage will read, and say what it is.
 
