@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from anticipate.cli import main
-from anticipate.datasets.batches.clips import StepGrid, clip_frames, frame_labels, has_past
+from anticipate.datasets.batches.buckets import Draw
+from anticipate.datasets.batches.clips import (
+    ShortTermDataset,
+    StepGrid,
+    clip_frames,
+    frame_labels,
+    has_past,
+)
+from anticipate.datasets.batches.ticks import TickDataset, TickWindows
 from anticipate.datasets.epic_kitchens import EpicKitchens55, EpicKitchens100
 from anticipate.datasets.file.segment_table import UNKNOWN
 from anticipate.datasets.file.short_term_file import ShortTermStore
@@ -303,6 +311,36 @@ def test_clips_of_rulstm_on_ek100_are_those_of_its_code_without_its_leak(real_re
         kept, late = has_past(starts, whole), clip_frames(starts, whole)[:, 10] > starts - 30
         assert (int((~kept).sum()), int((kept & late).sum())) == (dropped, leaks)
         assert (clip_frames(starts, strict)[:, -1] <= (starts - 30).clip(0)).all()
+
+
+class ReadFrames(ShortTermStore):
+    """Features are the numbers of their own frames: what is read can be read off."""
+
+    fps = 30
+
+    def __init__(self):
+        """Open no file."""
+
+    def features_at(self, video_id, frames):
+        return frames[:, None].astype(np.float32)
+
+
+@pytest.mark.labels
+def test_no_scored_row_of_ek100_shows_a_frame_of_the_second_before_its_segment(real_release):
+    rows, lead = real_release("ek100").splits["1"]["validation"], np.array([30])
+    chosen = np.flatnonzero(has_past(rows.starts, lead))
+    assert len(chosen) == 9638
+    limit, store = rows.starts[chosen] - 30, ReadFrames()
+    for grid in (StepGrid(30, 1.0, 1.0), StepGrid(10, 1.0, 1.0), StepGrid(11, 0.25, 1.0)):
+        frames = ShortTermDataset(store, rows, chosen, grid).frames  # AGA, AVT, RULSTM
+        np.testing.assert_array_equal(frames.max(axis=1), limit)
+    windows = TickDataset(store, rows, chosen, TickWindows(long_steps=64), 1.0, 3806)
+    ends = [windows.windows.scored(start, 30, 1.0)[0] for start in windows.rows.starts.tolist()]
+    assert sum(end < 20 for end in ends) == 248  # these repeat tick 0
+    shown = np.array([windows[Draw(item, 0)].features for item in range(len(windows))])[..., 0]
+    assert (shown.max(axis=1) <= limit).all()
+    assert (shown.max(axis=1) == shown[:, -1]).all()
+    assert (rows.starts[chosen] - shown[:, -1]).mean() / 30 == pytest.approx(1.59, abs=0.005)
 
 
 @pytest.mark.labels

@@ -79,5 +79,5 @@ def test_recipes_of_the_package_are_found_anywhere(tmp_path, monkeypatch):
 def test_data_with_windows_are_looked_for_as_well(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     point = "experiments/ablations/testra_block/mamba.yaml"
-    with pytest.raises(AnticipateError, match="nowhere.h5: no such data file"):
+    with pytest.raises(AnticipateError, match=r"nowhere.h5: no such data file"):
         main(["sweep", point, "--profile", "demo", "--set", "data.path=nowhere.h5"])
