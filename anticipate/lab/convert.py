@@ -141,7 +141,7 @@ def _check_data(path: Path, task: str, sizes: dict[str, int], streams: list[str]
         raise ConfigError(
             f"{path} has {found[0]} actions and features of width {found[1]}, the weights are "
             f"for {sizes['num_classes']} and {sizes['feature_dim']}: prepare the data that they "
-            "were trained on"
+            "were trained on, or choose --streams"
         )
     return dataset
 
@@ -238,6 +238,8 @@ def _parser() -> argparse.ArgumentParser:
         add("source", type=Path, metavar="SRC.pt", help="state dict, or checkpoint that holds one")
         add("--output", type=Path, required=True, metavar="DST.ckpt", help="checkpoint to write")
         add("--data", type=Path, metavar="FILE.h5", help="data file for its config.yaml")
+        if defaults["task"] == "short_term":
+            add("--streams", nargs="+", metavar="NAME", help="streams of the file (default: all)")
         return system
 
     add = add_system(
@@ -252,10 +254,7 @@ def _parser() -> argparse.ArgumentParser:
         "avt", "weights of AVT's authors", read=_read_avt, task="short_term"
     ).add_argument
     add("--num-heads", type=int, default=4, metavar="N", help="attention heads (default: 4)")
-    add = add_system(
-        "rulstm", "weights of RULSTM's authors", read=_read_rulstm, task="short_term"
-    ).add_argument
-    add("--streams", nargs="+", metavar="NAME", help="streams of features (default: all of a file)")
+    add_system("rulstm", "weights of RULSTM's authors", read=_read_rulstm, task="short_term")
     add = add_system(
         "testra", "weights of TeSTra's authors", read=_read_testra, task="short_term"
     ).add_argument

@@ -17,7 +17,7 @@ from anticipate.models.seeds import seed_of
 from anticipate.models.short_term_anticipator import ShortTermAnticipator
 from anticipate.nn.mixant import load_balancing_loss
 from anticipate.nn.testra import OUTPUTS, TeSTra
-from anticipate.types import ShortTermForecast, ShortTermProtocol, TickBatch
+from anticipate.types import ShortTermBatch, ShortTermForecast, ShortTermProtocol, TickBatch
 
 __all__ = ["TeSTraAnticipator"]
 
@@ -99,6 +99,24 @@ class TeSTraAnticipator(KeepsNetwork, ShortTermAnticipator):
                 f"data.windows has long_steps {windows.long_steps}, the network "
                 f"{self.network.long_steps}: expected the same"
             )
+
+    def check_forecast(self, batch: ShortTermBatch | TickBatch) -> None:
+        """Compare the outputs of the network with the classes, then do what all models do.
+
+        Raises:
+            ConfigError: An output does not have a column for the background and one a class.
+        """
+        assert isinstance(batch, TickBatch)
+        outputs = self.network(batch.features, batch.padding)[:3]
+        taxonomy = self.metric("test").protocol.taxonomy
+        expected = [1 + self.num_classes, 1 + taxonomy.num_verbs, 1 + taxonomy.num_nouns]
+        found = [scores.shape[-1] for scores in outputs]
+        if found != expected:
+            raise ConfigError(
+                f"the network scores {found} actions, verbs and nouns: expected {expected}, the "
+                "background first"
+            )
+        super().check_forecast(batch)
 
     def on_train_batch_start(self, batch: TickBatch, batch_idx: int) -> None:
         """Let what is random follow from the seed and the step alone."""

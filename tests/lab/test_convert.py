@@ -120,7 +120,7 @@ def test_weights_of_rulstm_are_tested_on_clips_of_its_recipe(
 
 @pytest.mark.parametrize("block", ["attention", "mamba"])
 def test_weights_of_testra_are_tested_on_windows(block, tmp_path, capsys, short_term_file):
-    path = short_term_file("ek100")
+    path = short_term_file("ek100", ("rgb", "flow", "obj"))
     with ShortTermStore(path) as store:
         verbs, nouns = store.taxonomy.num_verbs, store.taxonomy.num_nouns
     network = nn.TeSTra(120, 2, verbs, nouns, block, hidden_dim=16, num_heads=2).eval()
@@ -132,7 +132,7 @@ def test_weights_of_testra_are_tested_on_windows(block, tmp_path, capsys, short_
     source, ckpt = tmp_path / "released.pth", tmp_path / "converted" / "testra.ckpt"
     torch.save({"model_state_dict": state, "epoch": 17}, source)
     words = ["--output", str(ckpt), "--num-heads", "2", "--data", str(path)]
-    main(["convert", "testra", str(source), *words])
+    main(["convert", "testra", str(source), *words, "--streams", "rgb", "flow"])
     model, module = load(ckpt)
     features = torch.randn(2, 10, 2)
     assert torch.equal(model.network(features).verb, network(features).verb)

@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from anticipate.cli import main
+from anticipate.nn.testra import OUTPUTS, TeSTra
 from anticipate.training.loading import load
+from tests.tiny import UNTESTED
+
+
+class NoBackground(TeSTra):
+    """Outputs without a column for the background."""
+
+    def forward(self, *inputs):
+        output = super().forward(*inputs)
+        return output._replace(**{name: output._asdict()[name][..., 1:] for name in OUTPUTS})
+
 
 TINY = [
     "--profile=demo",
@@ -97,7 +108,11 @@ def test_a_run_streams_tick_by_tick(run, actions_file, capsys):
             ["--data.windows.init_args.mixing=half"],
             "data.windows.mixing is half: expected one of none, span, released",
         ),
-        (["--data.anticipation_time=2.0"], "TeSTra anticipates 0.5 or 1 second"),
+        (["--data.anticipation_time=2.0", UNTESTED], "TeSTra anticipates 0.5 or 1 second"),
+        (
+            ["--model.network.class_path=tests.training.test_training_testra.NoBackground"],
+            "the network scores [44, 8, 12] actions, verbs and nouns: expected [45, 9, 13], the",
+        ),
     ],
 )
 def test_mistakes_are_one_line(run, words, message, tmp_path, capsys):

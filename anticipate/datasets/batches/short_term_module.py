@@ -22,7 +22,13 @@ from anticipate.datasets.batches.clips import (
 )
 from anticipate.datasets.batches.file_module import FileDataModule
 from anticipate.datasets.batches.subsets import held_out, spread_positions
-from anticipate.datasets.batches.ticks import TickDataset, TickItem, TickWindows, collate_ticks
+from anticipate.datasets.batches.ticks import (
+    TickDataset,
+    TickItem,
+    TickWindows,
+    anticipating_token,
+    collate_ticks,
+)
 from anticipate.datasets.file.segment_table import SegmentTable
 from anticipate.datasets.file.short_term_file import ShortTermStore
 from anticipate.datasets.release.options import add_short_term_options
@@ -70,7 +76,8 @@ class ShortTermDataModule(FileDataModule):
         limit_test_rows: Segments to score or predict, evenly spread; null for all.
 
     Raises:
-        ConfigError: A setting out of range, or a split that the file does not have.
+        ConfigError: A setting out of range, or a split that the file does not have; windows and an
+            anticipation time that is neither 0.5 nor 1.
         DataError: No file, or one of another data set.
     """
 
@@ -125,6 +132,8 @@ class ShortTermDataModule(FileDataModule):
         if train_until is None and scored_clips == "released":
             raise ConfigError("scored_clips is released: it needs train_until, as RULSTM's 0.25")
         self.train_grid  # noqa: B018  refuses times that do not fit
+        if windows is not None:
+            anticipating_token(anticipation_time)
 
     @classmethod
     def add_release_options(cls, parser: argparse.ArgumentParser) -> None:
