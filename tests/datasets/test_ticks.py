@@ -74,6 +74,14 @@ def test_strict_windows_see_nothing_later_than_the_anticipation_time(start, gap)
     assert abs(told - (start * 4 // FPS)) <= (0 if gap == 1.0 else 1)
 
 
+@pytest.mark.parametrize("gap", [0.5, 1.0])
+def test_segments_that_begin_before_anything_may_be_seen_have_no_token(gap):
+    first = 1 + int(gap * FPS)
+    tokens = [TickWindows().scored(start, FPS, gap)[1] for start in range(1, first + 2)]
+    assert tokens[: first - 1] == [NO_TOKEN] * (first - 1)
+    assert min(tokens[first - 1 :]) >= len(WORK)
+
+
 def test_released_windows_are_those_of_the_public_code():
     windows = TickWindows(clock="released")
     found = {tick: windows.scored(-(-tick * 15 // 2), FPS, 1.0) for tick in (7, 8, 19, 20, 21, 60)}

@@ -142,6 +142,8 @@ class TickWindows:
         if self.clock == "released":
             return _released_window(tick)
         token = anticipating_token(anticipation_time)
+        if start <= fps * anticipation_time:  # even the first frame comes too late
+            return -int(WORK[0]), NO_TOKEN
         if token > len(WORK):
             return tick - int(ANTICIPATED[-1]), token
         newest = (start - 1 - int(fps * anticipation_time)) * RATE // fps
