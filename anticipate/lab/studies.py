@@ -36,6 +36,10 @@ CRITERIA = {"higher": 2, "best": 1, "inside": 0, "everywhere": 2, "flat": None}
 """What a claim may say, and of how many points; `flat` of any number."""
 
 
+OPTIONS = ("factor", "measure", "but")
+"""What a claim may say besides."""
+
+
 class Study(NamedTuple):
     """Runs that differ in one setting."""
 
@@ -186,7 +190,7 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
 
 def _check_claim(where: str, claim: Mapping[str, Any], points: Sequence[str], task: str) -> None:
     kinds = [key for key in claim if key in CRITERIA]
-    unknown = claim.keys() - CRITERIA.keys() - {"source", "text", "factor", "measure"}
+    unknown = claim.keys() - CRITERIA.keys() - {"source", "text", *OPTIONS}
     if len(kinds) != 1 or unknown or not {"source", "text"} <= claim.keys():
         raise ConfigError(
             f"{where} has the keys {', '.join(claim)}; expected source, text and one of "
@@ -199,17 +203,21 @@ def _check_claim(where: str, claim: Mapping[str, Any], points: Sequence[str], ta
     if not enough or not set(named) <= set(points):
         what = f"{number} of the points" if kind != "flat" else "points and a factor; points are"
         raise ConfigError(f"{where}: {kind} is {value!r}, expected {what} {', '.join(points)}")
-    measure = claim.get("measure", MAIN_MEASURES[task][0])
+    usual, but = MAIN_MEASURES[task][0], claim.get("but", [])
+    measures = [*(but if isinstance(but, list) else [but])]
     if kind == "everywhere" and claim.get("measure", EVERYWHERE[task][0]) not in EVERYWHERE[task]:
         raise ConfigError(
-            f"{where}: measure is {measure}, expected {' or '.join(EVERYWHERE[task])}, or none "
-            "for all of them"
+            f"{where}: measure is {claim['measure']}, expected {' or '.join(EVERYWHERE[task])}, or "
+            "none for all of them"
         )
-    if kind != "everywhere" and not is_measure(str(measure), task):
-        raise ConfigError(
-            f"{where}: measure is {measure}, expected one such as {MAIN_MEASURES[task][0]} or "
-            "efficiency/seconds_per_video"
-        )
+    if kind != "everywhere":
+        measures.append(claim.get("measure", usual))
+    for measure in measures:
+        if not is_measure(str(measure), task):
+            raise ConfigError(
+                f"{where}: measure is {measure}, expected one such as {usual} or "
+                "efficiency/seconds_per_video"
+            )
 
 
 @cache

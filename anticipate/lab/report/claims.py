@@ -5,7 +5,7 @@ matter are clear of the noise, fails when one is clearly the other way round, an
 otherwise. With one run per setting the noise is unknown, so only the direction is reported.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -49,9 +49,10 @@ def claims_of(study: Study) -> list[Claim]:
     """Return the claims of a study.yaml: source, text and one criterion each.
 
     The criterion is one of `higher: [better, worse]`, `best: point`, `inside: true`,
-    `everywhere: [better, worse]` and `flat: [points]` with `factor`; `measure` is the path of a
-    score or cost, by default the main one of the task; for `everywhere` it is one of `EVERYWHERE`,
-    by default all of the task. `read_study` has seen that they are whole.
+    `everywhere: [better, worse]`, optionally with `but`, and `flat: [points]` with `factor`;
+    `measure` is the path of a score or cost, by default the main one of the task; for `everywhere`
+    it is one of `EVERYWHERE`, by default all of the task. `read_study` has seen that they are
+    whole.
     """
     return [_read_claim(claim, study.task) for claim in study.claims]
 
@@ -63,7 +64,9 @@ def _read_claim(claim: Mapping[str, Any], task: str) -> Claim:
         "higher": lambda points: higher(points[0], points[1], measure),
         "best": lambda point: best(point, measure),
         "inside": lambda _: inside(measure),
-        "everywhere": lambda points: everywhere(points[0], points[1], columns),
+        "everywhere": lambda points: everywhere(
+            points[0], points[1], columns, claim.get("but", ())
+        ),
         "flat": lambda points: flat(points, measure, claim["factor"]),
     }
     (kind,) = criteria.keys() & claim.keys()
@@ -136,15 +139,19 @@ def inside(measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
 
 
 def everywhere(
-    better: str, worse: str, columns: Sequence[str] = EVERYWHERE["dense"]
+    better: str,
+    worse: str,
+    columns: Sequence[str] = EVERYWHERE["dense"],
+    but: Collection[str] = (),
 ) -> Callable[[Scores], Finding]:
     """Claim that one setting scores higher in every column that the papers print of some measures.
 
-    These are all ratios and horizons, or all subsets of the clips but those of seen participants.
+    These are all ratios and horizons, or all subsets of the clips but those of seen participants;
+    without the columns `but`.
     """
 
     def check(scores: Scores) -> Finding:
-        parts = {name: name.split("/") for name in scores}
+        parts = {name: name.split("/") for name in scores if name not in but}
         names = [name for name, part in parts.items() if part[1] in columns and part[0] != "seen"]
         if not names:
             raise _MissingError(f"{better} and {worse}")

@@ -156,7 +156,7 @@ def _dense_layouts(group: Group) -> list[_Layout]:
 
 
 def _short_term_layout(group: Group) -> list[_Layout]:
-    known = [] if group.synthetic else published.rows(group.dataset)
+    known = [] if group.synthetic or group.caveat else published.rows(group.dataset)
     paths = [path for path in _paths(group) if not path.startswith(NO_TABLE)]
     return [_Layout("scores", "percent", paths, known)]
 

@@ -137,6 +137,20 @@ def test_everywhere_looks_at_the_columns_that_a_claim_and_the_papers_have():
     assert (found.verdict, "2 of 2" in found.measured) == (Verdict.AGREES, True)
 
 
+def test_everywhere_of_short_term_studies_is_in_the_nine_columns_but_those_left_out():
+    better, worse = [50, 51, 50.5], [40, 41, 40.6]
+    columns = [f"{part}/{task}" for part in ("overall", "unseen", "tail")
+               for task in ("verb", "noun", "action")]  # fmt: skip
+    scores = {name: points(better, worse) for name in columns}
+    scores |= {name: points(worse, better) for name in ("seen/noun", "efficiency/samples")}
+    found = judge(Claim("", "", everywhere("a", "b", EVERYWHERE["short_term"])), scores)
+    assert (found.verdict, "9 of 9" in found.measured) == (Verdict.YES, True)
+    scores["unseen/noun"] = points(worse, better)
+    assert judge(Claim("", "", everywhere("a", "b", EVERYWHERE["short_term"])), scores).verdict is Verdict.NO
+    spared = judge(Claim("", "", everywhere("a", "b", EVERYWHERE["short_term"], ["unseen/noun"])), scores)
+    assert (spared.verdict, "8 of 8" in spared.measured) == (Verdict.YES, True)
+
+
 def test_a_cost_is_flat_within_its_factor():
     assert verdict(flat("ab", DENSE_TOP1, 1.2), [1.0], [1.1], [9.0]) is Verdict.YES
     assert verdict(flat("ab", DENSE_TOP1, 1.2), [1.0], [1.3]) is Verdict.NO
