@@ -1,13 +1,16 @@
 """Training of TeSTra: its targets, its losses, the token that counts."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from anticipate.models import TeSTraAnticipator
+from anticipate.models import DiffusionAnticipator, TeSTraAnticipator
 from anticipate.models.multi_label_loss import multi_label_loss
 from anticipate.models.testra_anticipator import multi_hot
+from anticipate.nn import MixANT
 from anticipate.nn.testra import TeSTra
 from anticipate.types import TickBatch
 
@@ -73,6 +76,13 @@ def test_loss_is_that_of_actions_verbs_and_nouns_and_of_balance(protocol):
     balance = (usage * (3 * usage).log()).sum()
     torch.testing.assert_close(model.training_step(batch), 0.9 * expected + 0.1 * balance)
     assert model.rare.tolist() == [True, False, False, True, False, False]
+
+
+def test_experts_start_and_balance_as_those_of_mixant():
+    networks = (signature(network).parameters for network in (TeSTra, MixANT))
+    assert len({parameters["expert_init"].default for parameters in networks}) == 1
+    models = (signature(model).parameters for model in (TeSTraAnticipator, DiffusionAnticipator))
+    assert len({parameters["load_balancing"].default for parameters in models}) == 1
 
 
 def test_forecast_is_the_token_that_counts_without_background_or_zeros(protocol):
