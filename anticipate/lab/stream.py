@@ -185,7 +185,7 @@ def _table(moments: list[Moment], title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     for moment in moments:
-        table.add_column(f"{moment.time:.1f} s", min_width=16)
+        table.add_column(f"{moment.time:.2f} s", min_width=16)
     for rank in range(len(moments[-1].top)):
         ranked = (moment.top[rank] for moment in moments)
         table.add_row(str(rank + 1), *(f"{action} {prob:.0%}" for action, prob in ranked))

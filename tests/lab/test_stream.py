@@ -121,7 +121,7 @@ def test_the_live_table_keeps_the_last_moments(capsys, checkpoint, actions_file)
     capsys.readouterr()
     main(["stream", str(actions_file), "--ckpt", str(checkpoint), "--video", VIDEO, "--stop=9"])
     shown = capsys.readouterr().out
-    assert all(time in shown for time in ("6.0 s", "7.0 s", "8.0 s", "9.0 s"))
+    assert all(time in shown for time in ("6.00 s", "7.00 s", "8.00 s", "9.00 s"))
     assert "%" in shown
 
 
