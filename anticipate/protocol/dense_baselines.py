@@ -93,6 +93,7 @@ class TriGram:
         num_frames: int,
         num_samples: int,
         generator: np.random.Generator,
+        after_end: int | None = None,
     ) -> Integer[np.ndarray, "samples frames"]:
         """Sample continuations of an observation.
 
@@ -101,6 +102,8 @@ class TriGram:
             num_frames: Length of the forecast from the first frame of the video.
             num_samples: Futures to draw.
             generator: Random numbers.
+            after_end: Label of the frames after the end that a future draws; None where its last
+                action goes on.
 
         Returns:
             Class per frame, the observation itself first.
@@ -113,7 +116,8 @@ class TriGram:
         for _ in range(num_samples):  # one after the other: the first do not depend on their number
             walk = _Walk(self, observed, generator)
             current = walk.length(observed.labels[-1:].tolist())
-            futures.append(roll_out(observed, current, num_frames, walk.next_action, walk.length))
+            steps = walk.next_action, walk.length
+            futures.append(roll_out(observed, current, num_frames, *steps, after_end))
         return np.concatenate(futures)
 
     def _sample_next(self, before: int, last: int, generator: np.random.Generator) -> int:

@@ -17,6 +17,7 @@ from anticipate.protocol.moc import (
     class_counts,
     find_runs,
     frame_diversity,
+    without_no_label,
 )
 from anticipate.types import NO_LABEL
 
@@ -97,8 +98,7 @@ class DenseScores(Metric):
             preds[:, past:end].cpu().numpy(), targets[past:end].cpu().numpy(), horizons
         )
         self._check(runs)
-        none = runs.preds == NO_LABEL
-        runs = runs._replace(preds=np.where(none, np.int64(self.num_classes), runs.preds))
+        runs = without_no_label(runs, self.num_classes)
         counts = class_counts(runs, len(horizons), self.num_classes)
         best = counts.correct[np.arange(len(horizons)), best_samples(counts)]
         diversity = frame_diversity(runs, len(horizons), self.num_classes + 1)

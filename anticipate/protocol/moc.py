@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
+from anticipate.types import NO_LABEL
+
 ROUNDING = 1e-12
 """Accuracies closer than this are ties: far above float64 rounding, far below one frame."""
 
@@ -77,6 +79,12 @@ def find_runs(
     )
 
 
+def without_no_label(runs: Runs, num_classes: int) -> Runs:
+    """Give frames for which a model names no class a class of their own, after all others."""
+    none = runs.preds == NO_LABEL
+    return runs._replace(preds=np.where(none, np.int64(num_classes), runs.preds))
+
+
 def class_counts(runs: Runs, num_horizons: int, num_classes: int) -> ClassCounts:
     """Count, per horizon, the frames of each true class and how many of them each sample hits.
 
@@ -108,7 +116,8 @@ def class_counts(runs: Runs, num_horizons: int, num_classes: int) -> ClassCounts
 
 
 def mean_over_classes(
-    correct: Int64[np.ndarray, "*batch classes"], frames: Int64[np.ndarray, "*#batch classes"]
+    correct: Int64[np.ndarray, "*batch classes"] | Float64[np.ndarray, "*batch classes"],
+    frames: Int64[np.ndarray, "*#batch classes"],
 ) -> Float64[np.ndarray, "*batch"]:
     """Return the mean over classes (MoC) of the share of a class's frames that are correct.
 

@@ -39,6 +39,7 @@ def roll_out(
     num_frames: int,
     next_action: NextAction,
     length: Length,
+    after_end: int | None = None,
 ) -> Integer[np.ndarray, "samples frames"]:
     """Continue an observation by actions and lengths in turn until all frames are filled.
 
@@ -52,6 +53,7 @@ def roll_out(
         num_frames: Length of the forecast from the first frame of the video.
         next_action: What follows.
         length: How long that lasts.
+        after_end: Label of the frames after the last action; None where it goes on to the end.
 
     Returns:
         Class per frame, the observation itself first.
@@ -71,6 +73,8 @@ def roll_out(
             ends[sample] += int(min(left[sample], num_frames))
         following = next_action(actions, lengths)
         if following is None:
+            for sample, end in enumerate(ends if after_end is not None else ()):
+                preds[sample, end:] = after_end
             break
         actions = following
         lengths = left = [max(float(frames), 1.0) for frames in length(actions)]

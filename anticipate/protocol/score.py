@@ -9,6 +9,8 @@ SCORERS = {
     "dense": "forecasts over long videos (Breakfast, 50Salads, Assembly101): MoC by horizon",
     "short-term": "the next action (EPIC-Kitchens, EGTEA Gaze+): class-mean recalls, accuracies",
     "time-to-action": "how early the next action is foreseen, from predictions at several times",
+    "futures": "sampled futures: Top-1 MoC by number of samples, reliability, durations",
+    "labels": "what labels alone show: the known length of videos, and mistakes of recognition",
     "gap": "the differences between two results, or between seen and unseen participants of one",
 }
 """What can be scored, whose module is `score_` and that name, and its line in the help."""

@@ -1,0 +1,76 @@
+"""Curves of several methods in panels side by side, with one legend."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, WIDTH, new_figure
+
+COLORS = ("#1f5f99", "#b5651d", "#4d8f4d", "#8a4f9e", "#222222")
+"""Of the curves in their order, apart for colour-blind eyes too."""
+HEIGHT = 2.9
+LEGEND_COLUMNS = 4
+
+
+class CurvesPanel(NamedTuple):
+    """One panel."""
+
+    x_label: str
+    y_label: str
+    curves: Mapping[str, Float[np.ndarray, "points 2"]]
+    """Points (x, y) of each curve by its name in the legend."""
+    ticks: Sequence[float] = ()
+    """Places on a logarithmic axis of x; none for an axis that is linear."""
+    diagonal: bool = False
+    """Whether to mark where x and y are equal."""
+    marked: bool = True
+    """Whether points have marks."""
+
+
+def curves_figure(panels: Sequence[CurvesPanel], title: str, note: str = "") -> Figure:
+    """Draw panels of curves; a name has one colour in all of them.
+
+    Args:
+        panels: At least one.
+        title: What is shown.
+        note: Caveat to print in the corner.
+    """
+    figure = new_figure((WIDTH, HEIGHT), title, note)
+    names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    handles: dict[str, Any] = {}
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        if panel.diagonal:
+            axes.plot([0, 1], [0, 1], color="#d9d9d6", linewidth=1.0)
+        for name, points in panel.curves.items():
+            color = COLORS[names.index(name) % len(COLORS)]
+            style = {"marker": "o", "markersize": 3.0} if panel.marked else {}
+            (handles[name],) = axes.plot(*points.T, color=color, linewidth=1.2, **style)
+        _dress(axes, panel)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=min(len(handles), LEGEND_COLUMNS),
+        frameon=False,
+        fontsize=TEXT_SIZE,
+        labelcolor=INK,
+    )
+    return figure
+
+
+def _dress(axes: Axes, panel: CurvesPanel) -> None:
+    if panel.ticks:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(panel.ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlabel(panel.x_label, fontsize=TEXT_SIZE, color=INK)
+    axes.set_ylabel(panel.y_label, fontsize=TEXT_SIZE, color=INK)
+    axes.tick_params(length=2.5, labelsize=SMALL_SIZE, colors=FAINT_INK)
+    axes.spines[["right", "top"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT_INK)
