@@ -35,6 +35,10 @@ def main(argv: list[str]) -> None:
         if arguments.verify:
             _verify(store)
             document |= {"verified": True, "tables_verified": store.has_sum_of_tables}
+        if arguments.probe:
+            from anticipate.datasets.feature_probe import probe  # scikit-learn takes a second
+
+            document["probe"] = probe(store, arguments.split, arguments.seed)
     if arguments.json:
         print_json(document)
     else:
@@ -114,7 +118,29 @@ def _print_table(document: Document, path: Path) -> None:
     if "verified" in document:
         no_tables = "those of the arrays match; no checksum of tables: made before version 0.2"
         table.add_row("checksums", "all match" if document["tables_verified"] else no_tables)
+    for what, text in _probed(document).items():
+        table.add_row(what, text)
     Console().print(table)
+
+
+def _probed(document: Document) -> dict[str, str]:
+    """Return what a probe has found as rows of the table."""
+    if "probe" not in document:
+        return {}
+    found = document["probe"]
+    low, first, middle, last, high = (f"{value:.3g}" for value in found["percentiles"])
+    return {
+        "probe": f"{found['train_frames']:,} frames of training videos of split {found['split']}, "
+        f"{found['held_out_frames']:,} of held-out ones",
+        "linear classifier": f"{100 * found['accuracy']:.1f} % of held-out frames; most frequent "
+        f"class {100 * found['most_frequent']:.1f} %",
+        "range": f"{low} to {high}; median {middle}, 98 % in {first} to {last}; "
+        f"{100 * found['negative']:.2g} % negative, {100 * found['not_finite']:.2g} % not finite",
+        "channels": f"{100 * found['dead_channels']:.2g} % of {found['width']} never change",
+        "cosine": f"{found['neighbours']:.3f} of neighbouring rows, {found['strangers']:.3f} of "
+        "rows of different videos",
+        "features look": found["verdict"],
+    }
 
 
 def _facts(document: Document) -> dict[str, str]:
@@ -148,4 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, metavar="FILE.h5", help="data file made by prepare")
     parser.add_argument("--json", action="store_true", help="write one JSON document to stdout")
     parser.add_argument("--verify", action="store_true", help="check the checksum of every array")
+    parser.add_argument(
+        "--probe", action="store_true", help="tell from some frames whether features look real"
+    )
+    parser.add_argument("--split", metavar="N", help="split to probe (default: the first one)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="frames to probe (0)")
     return parser

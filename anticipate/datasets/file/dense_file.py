@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import h5py
 import numpy as np
-from jaxtyping import Float32, Int16, Integer
+from jaxtyping import Float32, Int16, Int64, Integer
 
 from anticipate.datasets.file.data_file import CAN_ADVISE, DataFile, to_float32
 from anticipate.datasets.file.partial_file import PartialFile, write_text
@@ -100,6 +100,18 @@ class DenseStore(DataFile):
         self._fetch(video["features"], num_rows)
         stored = self._array(video["features"])[:num_rows]
         return to_float32(np.array(stored[:: sample_rate // self.stride]))
+
+    def features_at(
+        self, video_id: str, frames: Int64[np.ndarray, " steps"]
+    ) -> Float32[np.ndarray, "steps feature"]:
+        """Return what was stored last at or before each frame; only those values are read.
+
+        Args:
+            video_id: Video.
+            frames: Frames from 0 on, below `num_feature_frames`.
+        """
+        stored = self._array(self._video(video_id)["features"])
+        return to_float32(stored[frames // self.stride])
 
     def _fetch(self, array: h5py.Dataset, num_rows: int) -> None:
         """Have the kernel read the first rows of an array at once, not page by page."""
