@@ -211,22 +211,26 @@ def futures_table(title: str, measured: Methods) -> Table:
     }
     sizes = sorted({int(n) for one in documents.values() for n in one[0]["top1_moc_by_samples"]})
     numbers = {
-        "calibration_error": "ECE",
-        "calibration_error_of_samples": "ECE of samples",
-        "duration_distance": "durations",
-        "segments": "segments",
-        "true_segments": "true",
+        "calibration_error": ("ECE", 3),
+        "calibration_error_of_samples": ("of samples", 3),
+        "duration_distance": ("durations", 2),
+        "segments": ("segments", 2),
+        "true_segments": ("true", 2),
     }
-    for heading in (*(f"Top-1 of {size}" for size in sizes), *numbers.values()):
+    headings = [heading for heading, _ in numbers.values()]
+    for heading in (*(f"Top-1 of {size}" for size in sizes), *headings):
         table.add_column(heading, justify="right")
     for name, rows in documents.items():
         top1 = [[row["top1_moc_by_samples"].get(str(size)) for row in rows] for size in sizes]
         cells = ["-" if None in values else f"{fmean(values):.1f}" for values in top1]
-        cells += [f"{fmean(row[key] for row in rows):.2f}" for key in numbers]
+        cells += [
+            f"{fmean(row[key] for row in rows):.{decimals}f}"
+            for key, (_, decimals) in numbers.items()
+        ]
         table.add_row(name, *cells)
     table.caption = (
-        "means over the observation ratios; durations: distance of log durations; segments of a "
-        "future, and of a true one"
+        "means over the observation ratios; ECE: calibration error, and that of the samples about "
+        "each other; durations: distance of log durations; segments of a future, and of a true one"
     )
     return table
 
