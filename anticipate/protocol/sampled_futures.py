@@ -96,7 +96,7 @@ class Votes(NamedTuple):
     @property
     def shares(self) -> Float64[np.ndarray, " levels"]:
         """Share of the samples at each level."""
-        return np.arange(len(self.said)) / (len(self.said) - 1)
+        return np.arange(len(self.said)) / max(len(self.said) - 1, 1)
 
     @property
     def frequencies(self) -> Float64[np.ndarray, " levels"]:
@@ -105,10 +105,13 @@ class Votes(NamedTuple):
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error: |share - frequency| for what a random sample says."""
+        """Expected calibration error: |share - frequency| for what a random sample says.
+
+        NaN where no sample says a class.
+        """
         weights = self.said * np.arange(len(self.said))
         gaps = np.abs(np.nan_to_num(self.frequencies) - self.shares)
-        return float((weights * gaps).sum() / max(weights.sum(), 1))
+        return float((weights * gaps).sum() / weights.sum()) if weights.any() else float("nan")
 
     def of_samples(self) -> "Votes":
         """Return the votes of all samples but one, for that one in the place of the truth.
@@ -129,6 +132,7 @@ def count_votes(runs: Runs, num_classes: int) -> Votes:
         runs: The scored frames of a video, classes in [0, num_classes], the last one none.
         num_classes: Classes of the data set.
 
+    >>> from anticipate.protocol.moc import find_runs
     >>> runs = find_runs(np.array([[0, 0], [0, 1]]), np.array([0, 0]), np.array([2]))
     >>> count_votes(runs, 2)
     Votes(said=array([0, 2, 1]), right=array([0, 1, 1]))
@@ -189,5 +193,10 @@ class Durations:
 
     @property
     def distance(self) -> float:
-        """Wasserstein-1 distance of the logarithms of durations: 0.1 is about 10 % of a length."""
+        """Wasserstein-1 distance of the logarithms of durations: 0.1 is about 10 % of a length.
+
+        NaN where there is no segment.
+        """
+        if not len(self.sampled) or not len(self.true):
+            return float("nan")
         return float(wasserstein_distance(np.log(self.sampled), np.log(self.true)))

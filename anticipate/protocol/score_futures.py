@@ -37,6 +37,7 @@ SIZES = (1, 2, 5, 10, 25, 50, 100)
 OBS_RATIOS = (0.2, 0.3)
 """Observed shares where no predictions file says others."""
 TRUTH = "ground truth"
+NAN = float("nan")
 
 SEGMENT_SECONDS = (1, 3, 10, 30, 100, 300)
 """Ticks of the axis of durations."""
@@ -221,18 +222,21 @@ def futures_table(title: str, measured: Methods) -> Table:
     for heading in (*(f"Top-1 of {size}" for size in sizes), *headings):
         table.add_column(heading, justify="right")
     for name, rows in documents.items():
-        top1 = [[row["top1_moc_by_samples"].get(str(size)) for row in rows] for size in sizes]
-        cells = ["-" if None in values else f"{fmean(values):.1f}" for values in top1]
-        cells += [
-            f"{fmean(row[key] for row in rows):.{decimals}f}"
-            for key, (_, decimals) in numbers.items()
-        ]
+        top1 = [[row["top1_moc_by_samples"].get(str(size), NAN) for row in rows] for size in sizes]
+        cells = [_number(values, 1) for values in top1]
+        cells += [_number([row[key] for row in rows], n) for key, (_, n) in numbers.items()]
         table.add_row(name, *cells)
     table.caption = (
         "means over the observation ratios; ECE: calibration error, and that of the samples about "
         "each other; durations: distance of log durations; segments of a future, and of a true one"
     )
     return table
+
+
+def _number(values: Sequence[float], decimals: int) -> str:
+    """Write a mean; a dash where there is nothing to measure."""
+    mean = fmean(values)
+    return "-" if mean != mean else f"{mean:.{decimals}f}"
 
 
 def write_figures(folder: Path, measured: Methods, title: str, fps: float, note: str) -> None:

@@ -35,7 +35,7 @@ UNITS = {
     "share": ("horizon (share of the video)", PRED_RATIOS),
     "seconds": ("horizon (s)", SECONDS),
 }
-MEASURES = {name: DENSE_MEASURES[name].title for name in ("mean_moc", "top1_moc")}
+TITLES = {name: DENSE_MEASURES[name].title for name in ("mean_moc", "top1_moc")}
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -90,7 +90,7 @@ def known_length_table(title: str, means: Mapping[str, Any]) -> Table:
     table = _table(f"{title}: tri-gram (ground truth)", "told")
     for heading in (*PRED_RATIOS, *(f"{time:g} s" for time in SECONDS)):
         table.add_column(str(heading), justify="right")
-    for measure, name in MEASURES.items():
+    for measure, name in TITLES.items():
         for told, scores in means["known_length"].items():
             values = [value for unit in UNITS for value in scores[unit][measure]]
             table.add_row(told, name, *(f"{value:.1f}" for value in values))
@@ -104,7 +104,7 @@ def recognition_table(title: str, means: Mapping[str, Any]) -> Table:
         table.add_column(f"{100 * accuracy:.0f} %", justify="right")
     for method, scores in means["recognition"].items():
         for measure, values in scores.items():
-            name = MEASURES.get(measure, f"{measure.replace('_', ' ')} (%)")
+            name = TITLES.get(measure, f"{measure.replace('_', ' ')} (%)")
             table.add_row(method, name, *(f"{value:.1f}" for value in values))
     return table
 
@@ -121,7 +121,7 @@ def write_figures(folder: Path, means: Mapping[str, Any], title: str) -> None:
     known = [
         CurvesPanel(
             label,
-            MEASURES["mean_moc"],
+            TITLES["mean_moc"],
             {
                 f"told {told}": np.stack([horizons, scores[unit]["mean_moc"]], 1)
                 for told, scores in means["known_length"].items()
@@ -134,13 +134,13 @@ def write_figures(folder: Path, means: Mapping[str, Any], title: str) -> None:
     mistaken = [
         CurvesPanel(
             "observed frames that are recognised (%)",
-            title_,
+            heading,
             {
                 method: np.stack([recognised, values[measure]], 1)
                 for method, values in scores.items()
             },
         )
-        for measure, title_ in MEASURES.items()
+        for measure, heading in TITLES.items()
     ]
     for name, panels, what in (
         ("known_length", known, "the tri-gram, told of the length of the video"),

@@ -1,5 +1,6 @@
 """Measures of sampled futures against every subset, every vote and every sample by itself."""
 
+import doctest
 from itertools import combinations
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from anticipate.horizons import evaluation_window
+from anticipate.protocol import sampled_futures, score_futures, score_labels
 from anticipate.protocol.dense_scores import PRED_RATIOS, DenseScores
 from anticipate.protocol.moc import class_counts, find_runs, without_no_label
 from anticipate.protocol.sampled_futures import (
@@ -164,3 +166,19 @@ def test_frames_without_a_label_are_no_segment():
     durations.update(np.array([[0, 1, NO_LABEL, NO_LABEL], [NO_LABEL] * 4]), np.array([0] * 4))
     assert durations.sampled.tolist() == [1, 1]
     assert durations.num_sampled.tolist() == [2, 0]
+
+
+def test_one_sample_has_nothing_to_agree_with_and_no_label_no_duration():
+    preds, labels = np.zeros((1, 4), int), np.array([0, 0, 0, 1])
+    votes = count_votes(runs_of(preds, labels, 4), NUM_CLASSES)
+    assert votes.calibration_error == 0.25
+    assert np.isnan(votes.of_samples().calibration_error)
+    durations = Durations()
+    durations.update(np.full((1, 4), NO_LABEL), labels)
+    assert np.isnan(durations.distance)
+
+
+@pytest.mark.parametrize("module", [sampled_futures, score_futures, score_labels])
+def test_the_examples_in_the_docstrings_hold(module):
+    tried = doctest.testmod(module)
+    assert (tried.attempted > 0, tried.failed) == (True, 0)

@@ -68,6 +68,8 @@ def test_the_tables_name_every_method_and_measure(data, tmp_path, capsys, monkey
     table = capsys.readouterr().out
     assert "tri-gram (ground truth)" in table
     assert "Top-1 of 2" in table
+    main(["score", "futures", "--data", str(data), "--split", "1", "--samples", "1"])
+    assert " - " in capsys.readouterr().out  # one sample agrees with no other
     main(["score", "labels", "--data", str(data), "--split", "1", "--samples", "2"])
     tables = capsys.readouterr().out
     assert "the length of the video" in tables
