@@ -9,12 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from anticipate.figures.style import FAINT_INK, INK, SMALL_SIZE, TEXT_SIZE, WIDTH, new_figure
+from anticipate.figures.style import (
+    FAINT_INK,
+    INK,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    WIDTH,
+    new_figure,
+    text_inches,
+)
 
 COLORS = ("#1f5f99", "#b5651d", "#4d8f4d", "#8a4f9e", "#222222")
 """Of the curves in their order, apart for colour-blind eyes too."""
 HEIGHT = 2.9
-LEGEND_COLUMNS = 4
+LINE_INCHES = 0.6
+"""Width of what stands before a name in the legend."""
 
 
 class CurvesPanel(NamedTuple):
@@ -51,11 +60,12 @@ def curves_figure(panels: Sequence[CurvesPanel], title: str, note: str = "") -> 
             style = {"marker": "o", "markersize": 3.0} if panel.marked else {}
             (handles[name],) = axes.plot(*points.T, color=color, linewidth=1.2, **style)
         _dress(axes, panel)
+    column = LINE_INCHES + max(text_inches(name, TEXT_SIZE) for name in names)
     figure.legend(
         handles.values(),
         handles.keys(),
         loc="outside lower center",
-        ncols=min(len(handles), LEGEND_COLUMNS),
+        ncols=max(int(WIDTH / column), 1),
         frameon=False,
         fontsize=TEXT_SIZE,
         labelcolor=INK,

@@ -29,6 +29,8 @@ ACCURACIES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the observed frames that are recognised."""
 TOLD = ("nothing", "that the video goes on", "the length of the video")
 """What a tri-gram is told of the length of a video."""
+CONFUSED = ("of its activity", "of any activity")
+"""What a segment that is mistaken is taken for: a class .."""
 RECOGNISED = "recognised"
 """Where the scores by recognition tell what was recognised."""
 DRAWS = 10
@@ -82,8 +84,8 @@ class LabelledSplit(NamedTuple):
     """Of the training videos."""
     videos: Mapping[str, Int64[np.ndarray, " frames"]]
     """Class of each frame of the test videos."""
-    confusions: Mapping[str, Int64[np.ndarray, " classes"]]
-    """By test video, the frames of each class in training videos of its activity."""
+    confusions: Mapping[str, Mapping[str, Int64[np.ndarray, " classes"]]]
+    """By each of `CONFUSED` and by test video, the training frames of each class."""
 
     @classmethod
     def read(cls, store: DenseStore, split: int | str) -> "LabelledSplit":
@@ -100,13 +102,14 @@ class LabelledSplit(NamedTuple):
             counts = np.bincount(labels, minlength=store.num_classes)
             activity = store.activity(video)
             frames[activity] = frames.get(activity, 0) + counts
-        test, none = store.split(split, "test"), np.zeros(store.num_classes, np.int64)
+        test, every = store.split(split, "test"), np.array([*frames.values()]).sum(0)
+        own = {video: frames.get(store.activity(video), every) for video in test}
         return cls(
             store.num_classes,
             float(store.fps),
             tuple(transcripts),
             {video: store.labels(video).astype(np.int64) for video in test},
-            {video: frames.get(store.activity(video), none) for video in test},
+            dict(zip(CONFUSED, (own, dict.fromkeys(test, every)), strict=True)),
         )
 
 
@@ -180,12 +183,13 @@ def score_known_length(
 
 
 def score_recognition(
-    split: LabelledSplit, obs_ratio: float, num_samples: int, seed: int
+    split: LabelledSplit, confused: str, obs_ratio: float, num_samples: int, seed: int
 ) -> dict[str, dict[str, list[float]]]:
     """Score baselines on observations that are recognised to `ACCURACIES`.
 
     Args:
         split: Labels.
+        confused: One of `CONFUSED`.
         obs_ratio: Observed share of each video.
         num_samples: Futures of each video.
         seed: Seed of the mistakes and of the futures.
@@ -206,7 +210,8 @@ def score_recognition(
             past = observed_frames(len(labels), obs_ratio)
             ends = [evaluation_window(len(labels), obs_ratio, ratio)[1] for ratio in PRED_RATIOS]
             mistakes = np.random.default_rng([seed, 1, *video_id.encode()])
-            seen = misread(labels[:past], accuracy, split.confusions[video_id], mistakes)
+            confusions = split.confusions[confused][video_id]
+            seen = misread(labels[:past], accuracy, confusions, mistakes)
             hits = seen == labels[:past]
             right += hits.sum(), past, hits[-1]
             for name, model in models.items():

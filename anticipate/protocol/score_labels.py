@@ -22,6 +22,7 @@ from anticipate.horizons import ratio_name
 from anticipate.protocol.dense_scores import PRED_RATIOS
 from anticipate.protocol.label_studies import (
     ACCURACIES,
+    CONFUSED,
     RECOGNISED,
     SECONDS,
     LabelledSplit,
@@ -58,7 +59,10 @@ def run(options: Namespace) -> None:
     document: dict[str, Any] = {
         ratio_name(ratio): {
             "known_length": score_known_length(split, ratio, options.samples, options.seed),
-            "recognition": score_recognition(split, ratio, options.samples, options.seed),
+            "recognition": {
+                confused: score_recognition(split, confused, ratio, options.samples, options.seed)
+                for confused in CONFUSED
+            },
         }
         for ratio in OBS_RATIOS
     }
@@ -99,13 +103,14 @@ def known_length_table(title: str, means: Mapping[str, Any]) -> Table:
 
 def recognition_table(title: str, means: Mapping[str, Any]) -> Table:
     """Return the scores by the accuracy of the observed labels, means over the horizons."""
-    table = _table(f"{title}: accuracy of the observed labels", "method")
+    table = _table(f"{title}: accuracy of the observed labels", "mistaken for a class", "method")
     for accuracy in ACCURACIES:
         table.add_column(f"{100 * accuracy:.0f} %", justify="right")
-    for method, scores in means["recognition"].items():
-        for measure, values in scores.items():
-            name = TITLES.get(measure, f"{measure.replace('_', ' ')} (%)")
-            table.add_row(method, name, *(f"{value:.1f}" for value in values))
+    for confused, methods in means["recognition"].items():
+        for method, scores in methods.items():
+            for measure, values in scores.items():
+                name = TITLES.get(measure, f"{measure.replace('_', ' ')} (%)")
+                table.add_row(confused, method, name, *(f"{value:.1f}" for value in values))
     return table
 
 
@@ -129,29 +134,31 @@ def write_figures(folder: Path, means: Mapping[str, Any], title: str) -> None:
         )
         for unit, (label, horizons) in UNITS.items()
     ]
-    scores = dict(means["recognition"])
-    recognised = scores.pop(RECOGNISED)["frames"]
     mistaken = [
         CurvesPanel(
             "observed frames that are recognised (%)",
             heading,
             {
-                method: np.stack([recognised, values[measure]], 1)
-                for method, values in scores.items()
+                f"{method}, mistaken for a class {confused}": np.stack(
+                    [methods[RECOGNISED]["frames"], methods[method][measure]], 1
+                )
+                for confused, methods in means["recognition"].items()
+                for method in methods
+                if method != RECOGNISED
             },
         )
         for measure, heading in TITLES.items()
     ]
     for name, panels, what in (
         ("known_length", known, "the tri-gram, told of the length of the video"),
-        ("recognition", mistaken, "mistakes in the observed labels"),
+        ("recognition", mistaken, "observed segments mistaken"),
     ):
         save_figure(curves_figure(panels, f"{title}: {what}"), folder, name)
 
 
-def _table(title: str, lead: str) -> Table:
+def _table(title: str, *lead: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.caption = "means over observations of 20 and 30 % of a video"
-    for name in (lead, "measure"):
+    for name in (*lead, "measure"):
         table.add_column(name)
     return table

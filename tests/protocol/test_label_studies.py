@@ -6,6 +6,7 @@ import pytest
 from anticipate.protocol.dense_baselines import TriGram
 from anticipate.protocol.label_studies import (
     ACCURACIES,
+    CONFUSED,
     RECOGNISED,
     TOLD,
     LabelledSplit,
@@ -82,7 +83,7 @@ SPLIT = LabelledSplit(
     1.0,
     (SHORT, LONG),
     {"short": SHORT.to_frames(), "long": LONG.to_frames()},
-    {"short": EQUAL, "long": EQUAL},
+    {confused: {"short": EQUAL, "long": EQUAL} for confused in CONFUSED},
 )
 
 
@@ -98,7 +99,7 @@ def test_the_length_is_worth_most_where_it_decides_what_follows():
 
 
 def test_recognised_observations_give_the_scores_of_the_annotation():
-    scores = score_recognition(SPLIT, 0.2, num_samples=4, seed=0)
+    scores = score_recognition(SPLIT, CONFUSED[0], 0.2, num_samples=4, seed=0)
     assert scores[RECOGNISED]["frames"][-1] == scores[RECOGNISED]["last_frames"][-1] == 100.0
     assert np.diff(scores[RECOGNISED]["frames"]).min() >= 0
     # Observed 4 and 12 frames; horizons of 0.1, 0.2 and 0.3 of a video end at 6, 8, 10 and 18, 24,

@@ -80,7 +80,7 @@ def test_studies_of_labels_have_a_document_and_figures(data, tmp_path, capsys):
     words = ("score", "labels", "--data", data, "--split", 1, "--samples", 2)
     found = document(capsys, *words, "--output", tmp_path)
     assert set(found) == {"0.2", "0.3", "pred_ratios", "seconds", "accuracies"}
-    recognition = found["0.2"]["recognition"]
+    recognition = found["0.2"]["recognition"]["of any activity"]
     assert len(recognition["tri-gram"]["mean_moc"]) == len(found["accuracies"])
     told = found["0.2"]["known_length"]["nothing"]
     assert len(told["seconds"]["top1_moc"]) == len(found["seconds"])
