@@ -1,6 +1,7 @@
 import math
 import pickle
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -231,14 +232,11 @@ def test_validation_uses_held_out_videos_of_the_training_part(path):
 
 
 def test_the_rank_of_the_trainer_divides_the_clips(path):
-    class Process:
-        def __init__(self, rank):
-            self.global_rank, self.world_size = rank, 2
-
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
     fed = {"train": [], "test": []}
     for rank in range(2):
         data = EpicKitchens100(path, short_past="pad", **SMALL)
-        data.trainer = Process(rank)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy)
         for part in fed:
             loader = getattr(data, f"{part}_dataloader")()
             fed[part] += [segment for batch in loader for segment in batch.segment_ids]

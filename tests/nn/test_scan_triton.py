@@ -127,7 +127,7 @@ grads = [tensor] * 3 + [partial] * 2 + ["*fp32", tensor, "*fp32"]
 for kernel, block, arguments in (
     (forward_kernel, backend.FORWARD, one), (backward_kernel, backend.BACKWARD, one + grads)
 ):
-    constants = backend.options(layer, block, pair=True) | {"CHUNK": backend.CHUNK}
+    constants = backend.options(layer, block, PAIR) | {"CHUNK": backend.CHUNK}
     names = list(inspect.signature(kernel.fn).parameters)
     signature = dict.fromkeys(names, "i32") | dict.fromkeys(names[:2], tuple(arguments))
     signature |= {name: "constexpr" for name in names if name in constants}
@@ -144,11 +144,11 @@ for kernel, block, arguments in (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", ["80", "90"])
-def test_compiles_for_a_gpu_without_spills(tmp_path, capability):
+@pytest.mark.parametrize(("capability", "pair"), [("80", False), ("90", True)])
+def test_compiles_for_a_gpu_without_spills(tmp_path, capability, pair):
     """All that a program holds is in registers: neither stack nor local memory."""
     variables = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
-    program = f"CAPABILITY = {capability}{COMPILED}"
+    program = f"CAPABILITY, PAIR = {capability}, {pair}{COMPILED}"
     found = re.findall(r"REG:(\d+) STACK:(\d+) .*?LOCAL:(\d+)", run(program, **variables))
     assert len(found) == 2
     for registers, stack, local in found:

@@ -64,7 +64,7 @@ def test_an_explanation_of_its_experts_is_refused(run, synthetic_file, tmp_path,
         main(["explain", "experts", *words])
     error = capsys.readouterr().err
     assert exit_.value.code == 2
-    assert error.endswith("is of a model without experts: explain one of MixANT\n")
+    assert error.endswith("is of a model without experts: explain one of MixANT or TeSTra\n")
     assert not output.exists()
 
 
