@@ -87,7 +87,7 @@ assert_agrees(1, 5, 9, 16, False, False, True, True)
 assert_agrees(1, 2, 3, 64, True, True, False, False)
 assert_agrees(1, 2, 0, 2, False, True, True, False)
 for dtype in (torch.bfloat16, torch.float16):
-    assert_agrees(1, 3, more, 2, False, True, True, False, dtype)
+    assert_agrees(1, 3, 4, 2, False, True, True, False, dtype)
 broken = torch.ones(1, 1, 3)
 broken[..., 1] = torch.nan
 y, _ = triton.forward(ScanInputs(broken, broken, -torch.ones(1, 1), broken, broken))
