@@ -12,6 +12,8 @@ import numpy as np
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95
+MOST_SEEDS = 100
+"""Where more would be needed to tell two settings apart, their difference does not matter."""
 
 Series = Mapping[tuple[str, int], float]
 """A score of one setting by split and seed."""
@@ -23,13 +25,23 @@ class Difference(NamedTuple):
     mean: float
     margin: float | None
     """Half the width of its confidence interval; None where there is one run per setting."""
+    seeds: float
+    """With about how many, on the same splits, this difference would be clear of this noise;
+    infinite beyond `MOST_SEEDS`, and where the noise is unknown."""
 
 
 class Noise(NamedTuple):
     """What chance does to a single score."""
 
     deviation: float
-    degrees: int
+    num_settings: int
+    """How many it was estimated from."""
+
+    def margin(self, num_runs: np.ndarray) -> np.ndarray:
+        """Return half the width of the interval of a difference of means of so many runs each."""
+        degrees = (self.num_settings - 1) * (num_runs - 1)
+        quantile = student.ppf((1 + CONFIDENCE) / 2, degrees)
+        return np.asarray(quantile * self.deviation * np.sqrt(2 / num_runs))
 
 
 def common_keys(points: Mapping[str, Series]) -> list[tuple[str, int]]:
@@ -53,7 +65,7 @@ def noise(points: Mapping[str, Series]) -> Noise | None:
     table = np.array([[series[key] for key in keys] for series in points.values()])
     rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
     degrees = (table.shape[0] - 1) * (table.shape[1] - 1)
-    return Noise(float(np.sqrt((rest**2).sum() / degrees)), degrees)
+    return Noise(float(np.sqrt((rest**2).sum() / degrees)), len(points))
 
 
 def difference(points: Mapping[str, Series], better: str, worse: str) -> Difference:
@@ -68,9 +80,12 @@ def difference(points: Mapping[str, Series], better: str, worse: str) -> Differe
     mean = float(np.mean([points[better][key] - points[worse][key] for key in keys]))
     estimate = noise(points)
     if estimate is None:
-        return Difference(mean, None)
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, estimate.degrees))
-    return Difference(mean, quantile * estimate.deviation * float(np.sqrt(2 / len(keys))))
+        return Difference(mean, None, np.inf)
+    num_splits = len({split for split, _ in keys})
+    seeds = np.arange(1, MOST_SEEDS + 1)
+    enough = seeds[estimate.margin(num_splits * seeds) < abs(mean)]
+    margin = float(estimate.margin(np.array(len(keys))))
+    return Difference(mean, margin, min(enough.tolist(), default=np.inf))
 
 
 class Summary(NamedTuple):

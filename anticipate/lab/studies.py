@@ -27,16 +27,23 @@ ABLATIONS = Path("experiments/ablations")
 KEYS = {
     **dict.fromkeys(("title", "parent", "data", "source", "axis", "default"), str),
     **{"task": str, "points": list, "claims": list, "timed": bool, "usage": list},
-    "systems": bool,
+    **{"systems": bool, "methods": dict},
 }
 """What a study.yaml may hold, and of which type."""
-OPTIONAL = {"source": "", "claims": [], "timed": False, "usage": [], "systems": False}
+OPTIONAL = {
+    "source": "",
+    "claims": [],
+    "timed": False,
+    "usage": [],
+    "systems": False,
+    "methods": {},
+}
 TASKS = ("dense", "short_term")
 CRITERIA = {"higher": 2, "best": 1, "inside": 0, "everywhere": 2, "flat": None}
 """What a claim may say, and of how many points; `flat` of any number."""
 
 
-OPTIONS = ("factor", "measure", "but")
+OPTIONS = ("factor", "measure", "but", "published")
 """What a claim may say besides."""
 
 
@@ -68,6 +75,8 @@ class Study(NamedTuple):
     """Points whose use of experts is drawn."""
     systems: bool
     """Whether its points are systems with recipes of their own, each a row of the main tables."""
+    methods: Mapping[str, str]
+    """Names of points in `lab/report/published.yaml`, from which the figures of its claims are."""
 
 
 def studies() -> tuple[Study, ...]:
@@ -105,6 +114,9 @@ def read_study(path: Path) -> Study:
     for point in (*points, content["default"]):
         if point not in points or not (path.parent / f"{point}.yaml").is_file():
             raise ConfigError(f"{path}: no file {point}.yaml next to it, or no such point listed")
+    for point in content["methods"]:
+        if point not in points:
+            raise ConfigError(f"{path}: methods names {point!r}, expected {', '.join(points)}")
     for claim in content["claims"]:
         _check_claim(f"{path}: claim '{claim.get('text')}'", claim, points, content["task"])
     return Study(

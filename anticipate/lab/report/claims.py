@@ -3,13 +3,24 @@
 A claim is a set of comparisons "this setting scores higher than that one". It holds when all that
 matter are clear of the noise, fails when one is clearly the other way round, and is not decidable
 otherwise. With one run per setting the noise is unknown, so only the direction is reported.
+The paper's figures are checked in the same way as one run per setting, so that both read alike.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from anticipate.figures.noise import Difference, Series, common_keys, difference, summarize
+import numpy as np
+
+from anticipate.figures.noise import (
+    MOST_SEEDS,
+    Difference,
+    Series,
+    common_keys,
+    difference,
+    summarize,
+)
+from anticipate.lab.report import published
 from anticipate.lab.studies import Study
 from anticipate.protocol.measures import DENSE_TOP1, EVERYWHERE, MAIN_MEASURES
 
@@ -30,11 +41,21 @@ class Verdict(StrEnum):
     MISSING = "not measured"
 
 
+SECOND_SEED = "a second seed, better three (--seeds 0 1 2)"
+TOO_MANY_SEEDS = f"more than {MOST_SEEDS} seeds: no difference that matters"
+REAL_FEATURES = "real features, the whole recipe"
+SAME_MACHINE = "a GPU as in the paper, without other work"
+DECIDED = "decided on these data"
+
+
 class Finding(NamedTuple):
     """A verdict and what it rests on."""
 
     verdict: Verdict
     measured: str
+    """Empty where nothing was."""
+    decides: str
+    """What would decide the claim."""
 
 
 class Claim(NamedTuple):
@@ -43,6 +64,9 @@ class Claim(NamedTuple):
     source: str
     text: str
     check: Callable[[Scores], Finding]
+    measure: str = DENSE_TOP1
+    published: str = ""
+    """The paper's figures for it; empty where there are none."""
 
 
 def claims_of(study: Study) -> list[Claim]:
@@ -54,12 +78,12 @@ def claims_of(study: Study) -> list[Claim]:
     it is one of `EVERYWHERE`, by default all of the task. `read_study` has seen that they are
     whole.
     """
-    return [_read_claim(claim, study.task) for claim in study.claims]
+    return [_read_claim(claim, study) for claim in study.claims]
 
 
-def _read_claim(claim: Mapping[str, Any], task: str) -> Claim:
-    measure = claim.get("measure", MAIN_MEASURES[task][0])
-    columns = [claim["measure"]] if "measure" in claim else EVERYWHERE[task]
+def _read_claim(claim: Mapping[str, Any], study: Study) -> Claim:
+    measure = claim.get("measure", MAIN_MEASURES[study.task][0])
+    columns = [claim["measure"]] if "measure" in claim else EVERYWHERE[study.task]
     criteria: dict[str, Callable[[Any], Callable[[Scores], Finding]]] = {
         "higher": lambda points: higher(points[0], points[1], measure),
         "best": lambda point: best(point, measure),
@@ -70,23 +94,30 @@ def _read_claim(claim: Mapping[str, Any], task: str) -> Claim:
         "flat": lambda points: flat(points, measure, claim["factor"]),
     }
     (kind,) = criteria.keys() & claim.keys()
-    return Claim(claim["source"], claim["text"], criteria[kind](claim[kind]))
+    found = Claim(claim["source"], claim["text"], criteria[kind](claim[kind]), measure)
+    printed = published.scores(study.data, found.source, study.methods)
+    return found._replace(published=claim.get("published") or judge(found, printed).measured)
 
 
-def judge(claim: Claim, scores: Scores) -> Finding:
+def judge(claim: Claim, scores: Scores, synthetic: bool = False) -> Finding:
     """Check a claim on the scores of its study.
 
     Args:
         claim: What is claimed.
         scores: Scores by measure and setting.
+        synthetic: They are of made-up features of a data set that has real ones.
 
     Returns:
         `Verdict.MISSING` where a setting was not run or has no score of the kind.
     """
     try:
-        return claim.check(scores)
+        found = claim.check(scores)
     except _MissingError as missing:
-        return Finding(Verdict.MISSING, f"needs runs of: {missing}")
+        found = Finding(Verdict.MISSING, "", f"runs of {missing}")
+    last = REAL_FEATURES if synthetic else ""
+    if claim.measure.startswith("efficiency/"):
+        last = SAME_MACHINE
+    return found._replace(decides="; then ".join(filter(None, (found.decides, last))) or DECIDED)
 
 
 class _MissingError(Exception):
@@ -99,8 +130,8 @@ def higher(better: str, worse: str, measure: str = DENSE_TOP1) -> Callable[[Scor
     def check(scores: Scores) -> Finding:
         points = _pair(scores, measure, better, worse)
         gap = difference(points, better, worse)
-        text = f"{_mean(points, better)} against {_mean(points, worse)} ({_gap(gap)})"
-        return Finding(_verdict([gap]), text)
+        means = f"{_mean(points, better)} against {_mean(points, worse)}"
+        return _finding([gap], f"{means} ({_gap(gap)})")
 
     return check
 
@@ -110,14 +141,16 @@ def best(point: str, measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
 
     def check(scores: Scores) -> Finding:
         points = _measured(scores, measure, (point,))
-        others = [name for name in points if name != point]
-        if not others:
+        gaps = {name: difference(points, point, name) for name in points if name != point}
+        if not gaps:
             raise _MissingError("other settings")
-        top = max(points, key=lambda name: _common_mean(points, name))
-        gaps = {name: difference(points, point, name) for name in others}
-        text = f"best: {top} ({_mean(points, top)}); {point}: {_mean(points, point)}"
         ends = [name for name in (next(iter(points)), list(points)[-1]) if name != point]
-        return Finding(_peak(top == point, gaps, ends), text)
+        other = min(gaps, key=lambda name: gaps[name].mean)
+        told = dict.fromkeys((other, *ends))
+        text = f"{point}: {_mean(points, point)}; best other {_against(points, gaps, told)}"
+        verdict = _peak(list(gaps.values()), [gaps[end] for end in ends])
+        deciding = (name for name in gaps if gaps[name].mean <= 0 or name in ends)
+        return _finding([gaps[name] for name in deciding], text, verdict)
 
     return check
 
@@ -131,9 +164,9 @@ def inside(measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
             raise _MissingError("at least three settings")
         first, *inner, last = points
         top = max(inner, key=lambda name: _common_mean(points, name))
-        gaps = [difference(points, top, end) for end in (first, last)]
-        ends = f"{first}: {_mean(points, first)}, {last}: {_mean(points, last)}"
-        return Finding(_verdict(gaps), f"best inside: {top} ({_mean(points, top)}); {ends}")
+        gaps = {end: difference(points, top, end) for end in (first, last)}
+        text = f"best inside: {top}: {_mean(points, top)}; {_against(points, gaps, gaps)}"
+        return _finding(list(gaps.values()), text)
 
     return check
 
@@ -147,7 +180,7 @@ def everywhere(
     """Claim that one setting scores higher in every column that the papers print of some measures.
 
     These are all ratios and horizons, or all subsets of the clips but those of seen participants;
-    without the columns `but`.
+    without the columns `but`. The interval told is that of the average over the columns.
     """
 
     def check(scores: Scores) -> Finding:
@@ -157,8 +190,9 @@ def everywhere(
             raise _MissingError(f"{better} and {worse}")
         gaps = [difference(_pair(scores, name, better, worse), better, worse) for name in names]
         won = sum(gap.mean > 0 for gap in gaps)
-        mean = sum(gap.mean for gap in gaps) / len(gaps)
-        return Finding(_verdict(gaps), f"higher in {won} of {len(gaps)}; on average {mean:+.1f}")
+        average = higher(better, worse, "")({"": _average({name: scores[name] for name in names})})
+        text = f"{average.measured} on average; higher in {won} of {len(gaps)}"
+        return _finding(gaps, text)
 
     return check
 
@@ -173,7 +207,7 @@ def flat(points: Sequence[str], measure: str, factor: float) -> Callable[[Scores
             raise _MissingError(f"two of {', '.join(points)}")
         ratio = max(means.values()) / min(means.values())
         text = f"largest / least = {ratio:.2f} (criterion: at most {factor})"
-        return Finding(Verdict.YES if ratio <= factor else Verdict.NO, text)
+        return Finding(Verdict.YES if ratio <= factor else Verdict.NO, text, "")
 
     return check
 
@@ -206,12 +240,39 @@ def _verdict(gaps: Sequence[Difference]) -> Verdict:
     return Verdict.YES if decided else Verdict.UNDECIDED
 
 
-def _peak(on_top: bool, gaps: Mapping[str, Difference], ends: Sequence[str]) -> Verdict:
-    verdict = _verdict(list(gaps.values()))
+def _peak(gaps: Sequence[Difference], ends: Sequence[Difference]) -> Verdict:
+    verdict = _verdict(gaps)
     if verdict in (Verdict.NO, Verdict.AGREES, Verdict.DISAGREES):
         return verdict
-    at_ends = _verdict([gaps[end] for end in ends])
-    return Verdict.YES if on_top and at_ends is Verdict.YES else Verdict.UNDECIDED
+    on_top = all(gap.mean >= 0 for gap in gaps)
+    return Verdict.YES if on_top and _verdict(ends) is Verdict.YES else Verdict.UNDECIDED
+
+
+def _finding(gaps: Sequence[Difference], text: str, verdict: Verdict | None = None) -> Finding:
+    verdict = verdict or _verdict(gaps)
+    return Finding(verdict, text, _next_step(verdict, gaps))
+
+
+def _next_step(verdict: Verdict, gaps: Sequence[Difference]) -> str:
+    """Say how many seeds would decide a claim: one clear loss refutes it, else all must be won."""
+    if verdict in (Verdict.AGREES, Verdict.DISAGREES):
+        return SECOND_SEED
+    if verdict is not Verdict.UNDECIDED:
+        return ""
+    lost = [gap.seeds for gap in gaps if gap.mean <= 0]
+    seeds = min(lost) if lost else max(gap.seeds for gap in gaps)
+    return f"about {seeds:.0f} seeds on these splits" if seeds <= MOST_SEEDS else TOO_MANY_SEEDS
+
+
+def _average(columns: Scores) -> Points:
+    """Average several scores of each run, over the settings and runs that have all of them."""
+    found = {}
+    for name in next(iter(columns.values())):
+        series = {column: points[name] for column, points in columns.items() if name in points}
+        if len(series) == len(columns):
+            keys = common_keys(series)
+            found[name] = {key: float(np.mean([s[key] for s in series.values()])) for key in keys}
+    return found
 
 
 def _common_mean(points: Points, name: str) -> float:
@@ -224,5 +285,10 @@ def _mean(points: Points, name: str) -> str:
     return f"{mean:.1f}" if abs(mean) >= 10 else f"{mean:.3g}"
 
 
+def _against(points: Points, gaps: Mapping[str, Difference], names: Iterable[str]) -> str:
+    return ", ".join(f"{name}: {_mean(points, name)} ({_gap(gaps[name])})" for name in names)
+
+
 def _gap(gap: Difference) -> str:
-    return f"{gap.mean:+.2g}" + (f" ± {gap.margin:.2g}" if gap.margin is not None else "")
+    mean = f"{gap.mean:+.1f}" if abs(gap.mean) >= 1 else f"{gap.mean:+.2g}"
+    return mean + (f" ± {gap.margin:.2g}" if gap.margin is not None else "")

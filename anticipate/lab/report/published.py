@@ -1,6 +1,6 @@
 """Published numbers, read from `published.yaml`, under the paths that scores of runs have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -62,6 +62,27 @@ def rows(section: str) -> list[Published]:
 def costs(dataset: str) -> list[Published]:
     """Return the published costs on a data set; none where nothing is published."""
     return rows(EFFICIENCY) if _content()[EFFICIENCY]["dataset"] == dataset else []
+
+
+def scores(
+    dataset: str, source: str, methods: Mapping[str, str]
+) -> dict[str, dict[str, dict[tuple[str, int], float]]]:
+    """Return published scores and costs by path and point, as those of one run of each point.
+
+    Args:
+        dataset: That they are of.
+        source: Where they are printed; several are separated by commas.
+        methods: What each point is called there.
+    """
+    sections_of = [name for name in sections() if name.startswith(dataset)]
+    found = [*dense(dataset), *costs(dataset), *(row for name in sections_of for row in rows(name))]
+    named = {row.method: row.values for row in found if row.source in source.split(", ")}
+    known = {point: named[method] for point, method in methods.items() if method in named}
+    paths = dict.fromkeys(path for values in known.values() for path in values)
+    return {
+        path: {point: {("", 0): values[path]} for point, values in known.items() if path in values}
+        for path in paths
+    }
 
 
 def _values(paths: Sequence[str], values: Sequence[float | str]) -> dict[str, float]:

@@ -18,10 +18,12 @@ from anticipate.figures.study_figure import Panel, study_figure
 from anticipate.figures.style import save_figure
 from anticipate.figures.usage_figure import usage_figure
 from anticipate.files import FIGURES
-from anticipate.lab.report.claims import Claim, Finding, Verdict, claims_of, judge
+from anticipate.lab.report.claims import Verdict
 from anticipate.lab.report.grid import Grid, save
+from anticipate.lab.report.judged_claims import JudgedClaim, judge_claims
 from anticipate.lab.report.report_figures import ReportFigure, report_figures
 from anticipate.lab.report.report_tables import (
+    ABSENT,
     cost_table,
     panel_label,
     published_tables,
@@ -45,9 +47,18 @@ CRITERION = (
     "A claim holds (yes) when the difference of means is clear of the 95 % interval of the noise, "
     "fails (no) when it is clear of it the other way round, and is not decidable in between. The "
     "noise is what splits and settings leave unexplained. With one run per setting it is unknown: "
-    "then only the direction is reported, and it may be due to chance."
+    "then only the direction is reported, and it may be due to chance. How many seeds would decide "
+    "a claim is estimated from the difference and the noise that were found."
 )
-CLAIM_COLUMNS = ("claim of the paper", "shown in", "verdict", "measured")
+CLAIM_COLUMNS = {
+    "claim of the paper": "claim",
+    "shown in": "source",
+    "paper": "published",
+    "measured": "measured",
+    "verdict": "verdict",
+    "what would decide it": "decides",
+}
+"""Columns of the table of claims, and what of a judged claim they show."""
 VERDICT_CLASS = {
     Verdict.YES: "yes solid",
     Verdict.NO: "no solid",
@@ -58,14 +69,6 @@ VERDICT_CLASS = {
 }
 """How a verdict looks: filled where it is one, an outline where it only points somewhere."""
 SECONDS = "efficiency/seconds_per_video"
-
-
-class JudgedClaim(NamedTuple):
-    """A claim about a study and what runs say."""
-
-    study: str
-    claim: Claim
-    finding: Finding
 
 
 class StudyPart(NamedTuple):
@@ -143,19 +146,9 @@ def template() -> Template:
     """Return `page.html` with what does not depend on runs."""
     page = Environment(autoescape=True).from_string(_resource("page.html"))
     page.globals.update(
-        criterion=CRITERION, claim_columns=CLAIM_COLUMNS, verdict_class=VERDICT_CLASS
+        criterion=CRITERION, absent=ABSENT, claim_columns=CLAIM_COLUMNS, verdict_class=VERDICT_CLASS
     )
     return page
-
-
-def judge_claims(group: Group) -> list[JudgedClaim]:
-    """Check every claim about the studies of a group."""
-    return [
-        JudgedClaim(study.name, claim, judge(claim, scores))
-        for study in group.studies()
-        for scores in (group.scores(study),)
-        for claim in claims_of(study)
-    ]
 
 
 def _group_part(group: Group, pictures: Path) -> GroupPart:
@@ -210,12 +203,12 @@ def _grids(part: GroupPart) -> Iterator[Grid]:
     yield from (*part.scores, part.costs, *(study.numbers for study in part.studies))
     yield from (grid for figure in part.figures for grid in figure.tables)
     rows = tuple(
-        (claim.text, claim.source, finding.verdict.value, finding.measured)
-        for _, claim, finding in part.claims
+        tuple(getattr(one, name) or ABSENT for name in CLAIM_COLUMNS.values())
+        for one in part.claims
     )
     if rows:
         title = f"Claims of the papers: {part.group.title}"
-        yield Grid(f"{part.group.stem}_claims", title, CLAIM_COLUMNS, (), rows, CRITERION)
+        yield Grid(f"{part.group.stem}_claims", title, tuple(CLAIM_COLUMNS), (), rows, CRITERION)
 
 
 def _parts(group: Group) -> str:
