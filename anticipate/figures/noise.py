@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95
@@ -37,7 +38,7 @@ class Noise(NamedTuple):
     num_settings: int
     """How many it was estimated from."""
 
-    def margin(self, num_runs: np.ndarray) -> np.ndarray:
+    def margin(self, num_runs: Int[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
         """Return half the width of the interval of a difference of means of so many runs each."""
         degrees = (self.num_settings - 1) * (num_runs - 1)
         quantile = student.ppf((1 + CONFIDENCE) / 2, degrees)
@@ -85,7 +86,7 @@ def difference(points: Mapping[str, Series], better: str, worse: str) -> Differe
     seeds = np.arange(1, MOST_SEEDS + 1)
     enough = seeds[estimate.margin(num_splits * seeds) < abs(mean)]
     margin = float(estimate.margin(np.array(len(keys))))
-    return Difference(mean, margin, min(enough.tolist(), default=np.inf))
+    return Difference(mean, margin, float(min(enough, default=np.inf)))
 
 
 class Summary(NamedTuple):

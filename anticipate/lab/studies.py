@@ -208,6 +208,8 @@ def _check_claim(where: str, claim: Mapping[str, Any], points: Sequence[str], ta
             f"{where} has the keys {', '.join(claim)}; expected source, text and one of "
             f"{', '.join(CRITERIA)}"
         )
+    if not isinstance(claim.get("published", ""), str):
+        raise ConfigError(f"{where}: published is {claim['published']!r}, expected text")
     (kind,) = kinds
     value, number = claim[kind], CRITERIA[kind]
     named = [] if value is True else value if isinstance(value, list) else [value]

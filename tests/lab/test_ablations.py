@@ -345,6 +345,8 @@ def demo():
             "measure is mof, expected mean_moc or",
         ),
         ({"systems": "1"}, "systems is 1, expected bool"),
+        ({"methods": "{'3': MixANT}"}, "methods names '3', expected 1, 2"),
+        (claim("best: '1', published: 53.5"), "published is 53.5, expected text"),
         (claim("everywhere: ['1', '2'], but: 3"), "measure is 3, expected one such as 0.3/"),
         ({"claims": "[wider is better]"}, "a claim is plain text, expected keys and values"),
         ({"title": "[1"}, "is not valid YAML"),

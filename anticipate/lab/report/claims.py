@@ -76,7 +76,7 @@ def claims_of(study: Study) -> list[Claim]:
     `everywhere: [better, worse]`, optionally with `but`, and `flat: [points]` with `factor`;
     `measure` is the path of a score or cost, by default the main one of the task; for `everywhere`
     it is one of `EVERYWHERE`, by default all of the task. `read_study` has seen that they are
-    whole.
+    whole. The paper's figures are those of `published`, else those of the `methods` of the study.
     """
     return [_read_claim(claim, study) for claim in study.claims]
 
@@ -128,10 +128,8 @@ def higher(better: str, worse: str, measure: str = DENSE_TOP1) -> Callable[[Scor
     """Claim that one setting scores higher than another."""
 
     def check(scores: Scores) -> Finding:
-        points = _pair(scores, measure, better, worse)
-        gap = difference(points, better, worse)
-        means = f"{_mean(points, better)} against {_mean(points, worse)}"
-        return _finding([gap], f"{means} ({_gap(gap)})")
+        gap, text = _compare(scores, measure, better, worse)
+        return _finding([gap], text)
 
     return check
 
@@ -188,11 +186,12 @@ def everywhere(
         names = [name for name, part in parts.items() if part[1] in columns and part[0] != "seen"]
         if not names:
             raise _MissingError(f"{better} and {worse}")
-        gaps = [difference(_pair(scores, name, better, worse), better, worse) for name in names]
+        gaps = [_compare(scores, name, better, worse)[0] for name in names]
         won = sum(gap.mean > 0 for gap in gaps)
-        average = higher(better, worse, "")({"": _average({name: scores[name] for name in names})})
-        text = f"{average.measured} on average; higher in {won} of {len(gaps)}"
-        return _finding(gaps, text)
+        average = {"": _average({name: scores[name] for name in names})}
+        mean, text = _compare(average, "", better, worse)
+        text += f" on average; higher in {won} of {len(gaps)}"
+        return _finding(gaps, text, least=mean.seeds)
 
     return check
 
@@ -231,6 +230,12 @@ def _pair(scores: Scores, measure: str, *names: str) -> Points:
     return _measured(scores, measure, names)
 
 
+def _compare(scores: Scores, measure: str, better: str, worse: str) -> tuple[Difference, str]:
+    points = _pair(scores, measure, better, worse)
+    gap = difference(points, better, worse)
+    return gap, f"{_mean(points, better)} against {_mean(points, worse)} ({_gap(gap)})"
+
+
 def _verdict(gaps: Sequence[Difference]) -> Verdict:
     if any(gap.margin is None for gap in gaps):
         return Verdict.AGREES if all(gap.mean > 0 for gap in gaps) else Verdict.DISAGREES
@@ -248,19 +253,24 @@ def _peak(gaps: Sequence[Difference], ends: Sequence[Difference]) -> Verdict:
     return Verdict.YES if on_top and _verdict(ends) is Verdict.YES else Verdict.UNDECIDED
 
 
-def _finding(gaps: Sequence[Difference], text: str, verdict: Verdict | None = None) -> Finding:
+def _finding(
+    gaps: Sequence[Difference], text: str, verdict: Verdict | None = None, least: float = 0.0
+) -> Finding:
     verdict = verdict or _verdict(gaps)
-    return Finding(verdict, text, _next_step(verdict, gaps))
+    return Finding(verdict, text, _next_step(verdict, gaps, least))
 
 
-def _next_step(verdict: Verdict, gaps: Sequence[Difference]) -> str:
-    """Say how many seeds would decide a claim: one clear loss refutes it, else all must be won."""
+def _next_step(verdict: Verdict, gaps: Sequence[Difference], least: float) -> str:
+    """Say how many seeds would decide a claim: one clear loss refutes it, else all must be won.
+
+    The largest of many losses is large by chance, too: `least` is the number for their average.
+    """
     if verdict in (Verdict.AGREES, Verdict.DISAGREES):
         return SECOND_SEED
     if verdict is not Verdict.UNDECIDED:
         return ""
     lost = [gap.seeds for gap in gaps if gap.mean <= 0]
-    seeds = min(lost) if lost else max(gap.seeds for gap in gaps)
+    seeds = max(least, min(lost) if lost else max(gap.seeds for gap in gaps))
     return f"about {seeds:.0f} seeds on these splits" if seeds <= MOST_SEEDS else TOO_MANY_SEEDS
 
 

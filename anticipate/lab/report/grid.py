@@ -13,6 +13,8 @@ LATEX_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "±": r"$\pm$",
 }
+LONGEST_NAME = 40
+"""Words of more characters are a sentence, which LaTeX breaks into lines."""
 
 
 class Column(NamedTuple):
@@ -79,12 +81,11 @@ def to_latex(grid: Grid) -> str:
     body = [" & ".join(map(_latex, row)) + r" \\" for row in grid.rows]
     if grid.rule:
         body.insert(grid.rule, r"\midrule")
-    layout = "l" * len(grid.lead) + "r" * len(grid.columns)
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_latex(' '.join(filter(None, (grid.title, grid.note))))}}}",
-        rf"\begin{{tabular}}{{{layout}}}",
+        rf"\begin{{tabular}}{{{_layout(grid)}}}",
         r"\toprule",
         *head,
         " & ".join(map(_latex, names)) + r" \\",
@@ -105,6 +106,15 @@ def save(grid: Grid, folder: Path) -> None:
     """Write a table into a folder, in every format of `WRITERS`."""
     for ending, write in WRITERS.items():
         (folder / f"{grid.name}.{ending}").write_text(write(grid))
+
+
+def _layout(grid: Grid) -> str:
+    """Return how LaTeX sets the columns: those with sentences share the width of a line."""
+    sentences = [
+        any(len(row[place]) > LONGEST_NAME for row in grid.rows) for place in range(len(grid.lead))
+    ]
+    share = f"p{{{0.8 / max(sum(sentences), 1):.2f}\\linewidth}}"
+    return "".join(share if long else "l" for long in sentences) + "r" * len(grid.columns)
 
 
 def _latex(text: str) -> str:

@@ -76,7 +76,10 @@ def scores(
     """
     sections_of = [name for name in sections() if name.startswith(dataset)]
     found = [*dense(dataset), *costs(dataset), *(row for name in sections_of for row in rows(name))]
-    named = {row.method: row.values for row in found if row.source in source.split(", ")}
+    named: dict[str, dict[str, float]] = {}
+    for row in found:
+        if row.source in source.split(", "):
+            named.setdefault(row.method, {}).update(row.values)
     known = {point: named[method] for point, method in methods.items() if method in named}
     paths = dict.fromkeys(path for values in known.values() for path in values)
     return {

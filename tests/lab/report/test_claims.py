@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from anticipate.figures.noise import difference, noise, summarize
+from anticipate.figures.noise import MOST_SEEDS, difference, noise, summarize
+from anticipate.lab.report import published
 from anticipate.lab.report.claims import (
     Claim,
     Verdict,
@@ -157,6 +158,99 @@ def test_a_cost_is_flat_within_its_factor():
     assert verdict(flat("ab", DENSE_TOP1, 1.2), [1.0], [1.3]) is Verdict.NO
 
 
+def found(check, *rows, names="abcdefgh", **settings):
+    return judge(Claim("", "", check), {DENSE_TOP1: points(*rows, names=names)}, **settings)
+
+
+@pytest.mark.parametrize("num_splits", [1, 2])
+def test_as_many_seeds_are_needed_as_the_paired_t_test_says(num_splits):
+    gaps = np.array([2.0, -1.5, 1.0, 0.5, -0.5, 1.2])
+    keys = [(f"{run % num_splits}", run // num_splits) for run in range(len(gaps))]
+    rows = {"a": dict(zip(keys, 50 + gaps, strict=True)), "b": dict.fromkeys(keys, 50.0)}
+    gap = difference(rows, "a", "b")
+
+    def clear(seeds):
+        runs = num_splits * seeds
+        half = stats.t.ppf(0.975, runs - 1) * gaps.std(ddof=1) / math.sqrt(runs)
+        return half < gaps.mean()
+
+    assert gap.seeds == next(seeds for seeds in range(2, 99) if clear(seeds))
+    assert not clear(gap.seeds - 1)
+    open_ = judge(Claim("", "", higher("a", "b")), {DENSE_TOP1: rows})
+    assert (open_.verdict, open_.decides) == (
+        Verdict.UNDECIDED,
+        f"about {gap.seeds:.0f} seeds on these splits",
+    )
+
+
+def test_a_difference_that_no_number_of_seeds_shows_does_not_matter():
+    same = found(higher("a", "b"), [50, 41, 45], [40, 48, 48.001])
+    assert same.decides == f"more than {MOST_SEEDS} seeds: no difference that matters"
+
+
+def test_one_clear_loss_or_all_wins_decide_a_claim_on_many_columns():
+    near, far, worse = ([50, 52], [50, 50.5]), ([50, 52], [45, 46]), ([45, 46], [50, 53])
+
+    def seeds(rows):
+        return difference(points(*rows), "a", "b").seeds
+
+    def decides(*columns):
+        names = ("0.2/mean_moc/0.1", "0.3/mean_moc/0.5")
+        scores = {name: points(*rows) for name, rows in zip(names, columns, strict=False)}
+        return judge(Claim("", "", everywhere("a", "b")), scores).decides
+
+    assert 2 < seeds(far) < seeds(near) <= MOST_SEEDS
+    assert decides(near, far) == f"about {seeds(near):.0f} seeds on these splits"
+    unsteady = ([50, 56], [50, 50.5])
+    average = np.mean([unsteady, worse], axis=0)
+    assert seeds(worse) < seeds(average) <= MOST_SEEDS
+    assert decides(unsteady, worse) == f"about {seeds(average):.0f} seeds on these splits"
+    assert "--seeds 0 1 2" in decides(([50], [51]))
+
+
+def test_the_interval_over_columns_is_that_of_the_average_of_each_run():
+    first, second = [[50, 51, 53], [49, 51, 50]], [[30, 33, 31], [31, 29, 28]]
+    names = ("0.2/mean_moc/0.1", "0.3/mean_moc/0.5")
+    columns = dict(zip(names, (points(*first), points(*second)), strict=True))
+    a, b = np.mean([first, second], axis=0)
+    half = np.diff(stats.ttest_rel(a, b).confidence_interval(0.95))[0] / 2
+    gap = f"{a.mean():.1f} against {b.mean():.1f} ({(a - b).mean():+.1f} ± {half:.2g}) on average"
+    measured = judge(Claim("", "", everywhere("a", "b")), columns).measured
+    assert measured == f"{gap}; higher in 2 of 2"
+    alone = {"c": {("1", 0): 1.0}}  # a setting with fewer runs, in one of the columns
+    columns[names[0]] |= alone
+    assert judge(Claim("", "", everywhere("a", "b")), columns).measured == measured
+
+
+def test_best_and_inside_tell_the_gaps_they_rest_on():
+    rows = [10, 11], [20, 22], [19, 21.5], [12, 12]
+    gaps = {name: difference(points(*rows), "b", name) for name in "acd"}
+    half = f"{gaps['c'].margin:.2g}"
+    told = f"c: 20.2 (+0.75 ± {half}), a: 10.5 (+10.5 ± {half}), d: 12.0 (+9.0 ± {half})"
+    assert found(best("b"), *rows).measured == f"b: 21.0; best other {told}"
+    told = f"a: 10.5 (+10.5 ± {half}), d: 12.0 (+9.0 ± {half})"
+    assert found(inside(), *rows).measured == f"best inside: b: 21.0; {told}"
+
+
+def test_made_up_features_and_other_machines_decide_nothing():
+    rows = [50, 51, 50.5], [40, 41, 40.6]
+    assert found(higher("a", "b"), *rows).decides == "decided on these data"
+    assert found(higher("a", "b"), *rows, synthetic=True).decides.startswith("real features")
+    once = found(higher("a", "b"), [50], [40], synthetic=True).decides
+    assert once.index("second seed") < once.index("; then real features")
+    seconds = "efficiency/seconds_per_video"
+    cost = Claim("", "", higher("a", "b", seconds), seconds)
+    decides = judge(cost, {seconds: points(*rows)}, synthetic=True).decides
+    assert "GPU as in the paper" in decides
+    assert "features" not in decides
+
+
+def test_what_lacks_is_named():
+    lacking = found(higher("a", "c"), [50], [40])
+    assert lacking == (Verdict.MISSING, "", "runs of c")
+    assert found(inside(), [50], [40]).decides == "runs of at least three settings"
+
+
 CLAIMS = [(study, claim) for study in studies() for claim in claims_of(study)]
 each_claim = pytest.mark.parametrize(("study", "claim"), CLAIMS, ids=lambda one: one[-1])
 
@@ -182,3 +276,41 @@ def test_claims_are_about_settings_of_their_study(study, claim):
 def test_the_papers_claims_are_all_there():
     papers = [claim for _, claim in CLAIMS if claim.source != "this project"]
     assert len(papers) == 35
+
+
+@each_claim
+def test_claims_of_papers_come_with_the_papers_figures(study, claim):
+    assert bool(claim.published) == (claim.source != "this project")
+
+
+@each_claim
+def test_the_papers_own_figures_agree_with_its_claims(study, claim):
+    printed = published.scores(study.data, claim.source, study.methods)
+    assert judge(claim, printed).verdict in (Verdict.AGREES, Verdict.MISSING)
+
+
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        (
+            "MixANT beats MANTA in Mean MoC in all settings",
+            "29.5 against 27.9 (+1.6) on average; higher in 8 of 8",
+        ),
+        ("MixANT beats FUTR in Mean MoC", "29.5 against 26.6 (+2.9) on average; higher in 8 of 8"),
+        ("MixANT beats a Transformer of 18 blocks", "54.1 against 50.3 (+3.8)"),
+        ("GTDA is slower than MixANT", "71.8 against 1.7 (+70.1)"),
+        ("Best at 3 static blocks", "3: 53.5; best other 4: 53.3 (+0.2), 1: 53.0 (+0.5), 6: 52.4"),
+        ("MixMamba is above Mamba", "24.2 against 22.5 (+1.8) on average; higher in 9 of 9"),
+        ("Mamba is above attention", "higher in 8 of 8"),
+    ],
+)
+def test_published_figures_are_read_from_the_rows_of_the_claims_source(text, figures):
+    (told, *_) = [claim.published for _, claim in CLAIMS if claim.text.startswith(text)]
+    assert figures in told
+
+
+def test_every_method_of_a_study_is_published():
+    for study in studies():
+        sources = ", ".join(claim["source"] for claim in study.claims)
+        known = published.scores(study.data, sources, study.methods).values()
+        assert {point for rows in known for point in rows} == study.methods.keys()

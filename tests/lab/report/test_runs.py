@@ -5,6 +5,7 @@ import json
 import pytest
 
 from anticipate.errors import DataError
+from anticipate.lab.report.judged_claims import claims_document
 from anticipate.lab.report.run_groups import group_runs
 from anticipate.lab.report.runs import SHARE, collect
 
@@ -120,3 +121,24 @@ def test_equal_runs_of_two_folders_are_two_groups_with_names_of_their_own(make_r
     groups = group_runs(collect([tmp_path]).runs)
     assert [group.stem for group in groups] == ["breakfast_real", "breakfast_real_2"]
     assert [group.title.rpartition("/")[2] for group in groups] == ["first", "runs"]
+
+
+def test_judged_claims_are_plain_data(make_run, tmp_path):
+    for name, score in {"router/unified": 50.0, "router/independent": 45.0}.items():
+        make_run(name, score, synthetic=True)
+    make_run("memory/one", dataset="synthetic_memory", synthetic=True)
+    document = claims_document(group_runs(collect([tmp_path / "runs"]).runs))
+    assert json.loads(json.dumps(document)) == document
+    assert [type(value) for value in document[0].values()] == [str] * 8
+    assert document[0] == {
+        "study": "router",
+        "data": "Breakfast, synthetic features",
+        "source": "MixANT Fig. 4",
+        "claim": "One router for both directions beats one for each",
+        "published": "figure without numbers: the unified router is better",
+        "measured": "50.0 against 45.0 (+5.0)",
+        "verdict": "one run each: agrees",
+        "decides": "a second seed, better three (--seeds 0 1 2); then real features, "
+        "the whole recipe",
+    }
+    assert document[1]["decides"] == "runs of identical"  # there are no real features of these data
