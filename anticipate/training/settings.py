@@ -271,6 +271,17 @@ def run_name(path: Path) -> str:
     return "/".join(below[1:] if below[0] == "ablations" and len(below) > 1 else below)
 
 
+def experiment_of(name: str) -> Path | None:
+    """Return the file whose run has a name, None where there is none below `experiments`.
+
+    >>> experiment_of("experts/5") == find_file(Path("experiments/ablations/experts/5.yaml"))
+    True
+    """
+    places = (Path("experiments"), Path("experiments/ablations"))
+    files = (find_file(place / f"{name}.yaml") for place in places)
+    return next((file for file in files if file.is_file()), None)
+
+
 def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of a nested document by dotted key, without nulls and empty mappings."""
     flat: dict[str, Any] = {}

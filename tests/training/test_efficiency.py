@@ -56,6 +56,17 @@ def test_a_single_batch_counts(monkeypatch):
     assert measure(monkeypatch, (3.0,), (2,))["seconds_per_video"] == pytest.approx(1.5)
 
 
+def test_the_computing_of_a_resumed_training_goes_on_from_its_checkpoint(monkeypatch):
+    clock = iter((5.0, 8.0, 20.0, 21.0, 23.5))
+    monkeypatch.setattr(module.time, "process_time", lambda: next(clock))
+    first = Efficiency()
+    saved = first.state_dict()
+    resumed = Efficiency()
+    resumed.load_state_dict(saved)
+    assert saved == {"cpu_seconds": 3.0}
+    assert resumed.summary(Model())["cpu_seconds"] == 3.0 + 2.5
+
+
 def test_without_batches_or_callback_nothing_is_made_up(monkeypatch):
     assert measure(monkeypatch, (), ())["seconds_per_video"] is None
     assert efficiency(make_trainer(), Model()) is None

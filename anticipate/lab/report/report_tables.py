@@ -188,6 +188,7 @@ COSTS = {
     "efficiency/peak_memory_bytes": (Column("", "peak memory (GB)"), 1e9, 2),
     "efficiency/seconds_per_video": (Column("", "seconds per video"), 1.0, 3),
     "efficiency/num_samples": (Column("", "samples"), 1.0, 0),
+    "efficiency/cpu_seconds": (Column("", "training and test (CPU min)"), 60.0, 1),
 }
 """Costs of a run: heading, divisor and decimals."""
 
@@ -225,7 +226,8 @@ def cost_table(group: Group) -> Grid:
 
 def _published_cost_cells(group: Group, row: Published) -> list[str]:
     *costs, score = (f"{row.values[name]:g}" for name in published.columns(published.EFFICIENCY))
-    return [*costs, ABSENT, *(score if path == DENSE_TOP1 else ABSENT for path in group.measures)]
+    unknown = [ABSENT] * (len(COSTS) - len(costs))
+    return [*costs, *unknown, *(score if path == DENSE_TOP1 else ABSENT for path in group.measures)]
 
 
 def study_table(group: Group, study: Study) -> Grid:

@@ -1,6 +1,6 @@
 """Which runs a sweep consists of, and what is left to do for each: files x splits x seeds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,13 @@ from anticipate.errors import ConfigError
 from anticipate.files import run_folder
 from anticipate.lab.studies import STUDY_FILE
 from anticipate.lab.sweep.folder import Stage, shared_results, stage_of
-from anticipate.training.settings import Settings, current_path, decisive, find_file
+from anticipate.training.settings import (
+    Settings,
+    current_path,
+    decisive,
+    experiment_of,
+    find_file,
+)
 from anticipate.training.starting_weights import Place, finished, runs_before
 
 
@@ -119,7 +125,7 @@ def expand(
     read: Callable[[Sequence[str]], Settings],
     splits_of: Callable[[Settings], Sequence[int]],
 ) -> list[Run]:
-    """Return the runs of all experiments, splits and seeds.
+    """Return the runs of all experiments, splits and seeds, and of those that they start from.
 
     Args:
         experiments: The files.
@@ -132,31 +138,57 @@ def expand(
     """
     runs: list[Run] = []
     owners: dict[str, Path] = {}
-    for experiment in experiments:
-        smaller = () if choice.profile is None else ("--profile", choice.profile)
-        options = (
-            *("--config", str(experiment), *smaller),
-            *(f"--{override}" for override in choice.overrides),
-        )
-        try:
-            settings = read(options)
-        except ConfigError as error:
-            where = "" if str(error).startswith(str(experiment)) else f"{experiment}: "
-            raise ConfigError(f"{where}{error}") from error
-        name = str(settings["run_name"])
-        if name in owners:
-            raise ConfigError(
-                f"{owners[name]} and {experiment} have one run name, '{name}': "
-                "their runs would share a folder; rename one"
-            )
-        owners[name] = experiment
-        splits = splits_of(settings) if choice.splits == "all" else choice.splits
-        runs += [
-            _run(name, options, settings, split, seed, choice.run_dir or Path(settings["run_dir"]))
-            for split in splits or (settings[SPLIT],)
-            for seed in choice.seeds or (settings[SEED],)
-        ]
+    rest = list(experiments)
+    while rest:
+        for experiment in rest:
+            found = _runs_of(experiment, choice, read, splits_of)
+            name = found[0].name
+            if name in owners:
+                raise ConfigError(
+                    f"{owners[name]} and {experiment} have one run name, '{name}': "
+                    "their runs would share a folder; rename one"
+                )
+            owners[name] = experiment
+            runs += found
+        rest = _sources(runs, owners)
     return runs
+
+
+def _runs_of(
+    experiment: Path,
+    choice: Choice,
+    read: Callable[[Sequence[str]], Settings],
+    splits_of: Callable[[Settings], Sequence[int]],
+) -> list[Run]:
+    """Return the runs of one experiment."""
+    smaller = () if choice.profile is None else ("--profile", choice.profile)
+    options = (
+        *("--config", str(experiment), *smaller),
+        *(f"--{override}" for override in choice.overrides),
+    )
+    try:
+        settings = read(options)
+    except ConfigError as error:
+        where = "" if str(error).startswith(str(experiment)) else f"{experiment}: "
+        raise ConfigError(f"{where}{error}") from error
+    name, run_dir = str(settings["run_name"]), choice.run_dir or Path(settings["run_dir"])
+    splits = splits_of(settings) if choice.splits == "all" else choice.splits
+    return [
+        _run(name, options, settings, split, seed, run_dir)
+        for split in splits or (settings[SPLIT],)
+        for seed in choice.seeds or (settings[SEED],)
+    ]
+
+
+def _sources(runs: Sequence[Run], known: Collection[str]) -> list[Path]:
+    """Return the experiments of the runs that others need and that are not there yet."""
+    names = {
+        name
+        for run in runs
+        for name, folder in zip(runs_before(run.settings), run.needs, strict=True)
+        if name not in known and not finished(folder, run.run_dir)
+    }
+    return [path for name in sorted(names) if (path := experiment_of(name))]
 
 
 def plan(runs: Sequence[Run]) -> list[Planned]:
@@ -191,7 +223,7 @@ def in_stages(planned: Sequence[Planned]) -> list[list[Run]]:
             if not finished(folder, run.run_dir):
                 raise ConfigError(
                     f"'{run.name}' needs the run in {folder}, which is neither finished nor "
-                    "part of this sweep: name its experiment, too"
+                    "part of this sweep, and no experiment has that name: name its file, too"
                 )
     stages: list[list[Run]] = []
     while rest:

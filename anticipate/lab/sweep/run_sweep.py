@@ -53,7 +53,7 @@ def sweep(options: argparse.Namespace) -> None:
     Raises:
         AnticipateError: A mistake of the user; nothing was started.
     """
-    planned = _plan(options)
+    planned = planned_runs(options)
     stages = [[Task(run) for run in stage] for stage in in_stages(planned)]
     if options.dry_run:
         Console().print(plan_table(planned))
@@ -100,7 +100,12 @@ def work(launcher: Launcher, stages: Sequence[list[Task]]) -> None:
             raise
 
 
-def _plan(options: argparse.Namespace) -> list[Planned]:
+def planned_runs(options: argparse.Namespace) -> list[Planned]:
+    """Return the runs that a command line asks for, and what is left to do for each.
+
+    Raises:
+        AnticipateError: A mistake of the user.
+    """
     for file in (file for path in options.paths for file in find_file(path).rglob(STUDY_FILE)):
         study = read_study(file)
         check_parent(study, read(["--config", str(study.parent)]))

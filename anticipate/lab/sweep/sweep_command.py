@@ -16,10 +16,15 @@ def main(argv: list[str]) -> None:
     Raises:
         AnticipateError: A mistake of the user; nothing was started.
     """
-    options = _parser().parse_args(argv[1:])
+    options = parse(argv)
     from anticipate.lab.sweep.run_sweep import sweep  # here: Lightning takes seconds to import
 
     sweep(options)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Read the words of a command line from `sweep` on."""
+    return _parser().parse_args(argv[1:])
 
 
 def _parser() -> argparse.ArgumentParser:

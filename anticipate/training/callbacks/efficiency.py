@@ -23,6 +23,18 @@ class Efficiency(Callback):
     def __init__(self) -> None:
         self._batches: list[tuple[float, int]] = []
         self._num_samples = 1
+        self._spent, self._since = 0.0, time.process_time()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep what the training has cost so far in its checkpoint."""
+        return {"cpu_seconds": self._cpu_seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from there."""
+        self._spent, self._since = state_dict["cpu_seconds"], time.process_time()
+
+    def _cpu_seconds(self) -> float:
+        return self._spent + time.process_time() - self._since
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget earlier tests and the memory of training, and time every forecast from now on."""
@@ -57,7 +69,8 @@ class Efficiency(Callback):
 
         `parameters`; `peak_memory_bytes`, what CUDA gave out at most or, on a CPU, what the whole
         process held; `seconds_per_video`, the mean over the forecasts of all batches but the first,
-        in which kernels are compiled and tuned, for `num_samples` futures; `device`.
+        in which kernels are compiled and tuned, for `num_samples` futures; `cpu_seconds`, the
+        computing of training and test by this process, all threads; `device`.
         """
         counted = self._batches[1:] or self._batches
         videos = sum(rows for _, rows in counted)
@@ -70,6 +83,7 @@ class Efficiency(Callback):
             else memory_peak(),
             "seconds_per_video": seconds / videos if videos else None,
             "num_samples": self._num_samples,
+            "cpu_seconds": round(self._cpu_seconds(), 1),
             "device": torch.cuda.get_device_name(model.device)
             if on_gpu
             else f"{cpu_name()}, threads: {torch.get_num_threads()}",

@@ -39,6 +39,29 @@ def test_seed_and_split_are_the_file_s_unless_chosen():
     assert [run.folder for run in expanded(["a.yaml"])] == [Path("runs/a/split_2/seed_7")]
 
 
+def test_what_runs_start_from_is_trained_too_unless_it_is_finished(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments" / "ablations").mkdir(parents=True)
+    for name in ("ablations/a", "b"):
+        Path(f"experiments/{name}.yaml").touch()
+    sources = {"c": "b", "b": "a", "d": "nowhere"}
+
+    def with_sources(options):
+        settings = read(options)
+        source = sources.get(settings["run_name"])
+        return settings | ({"init_from": source} if source else {})
+
+    def names(first):
+        return [run.name for run in expand([Path(first)], Choice(), with_sources, len)]
+
+    assert names("c.yaml") == ["c", "b", "a"]
+    assert names("d.yaml") == ["d"]
+    done = Path("runs/b/split_2/seed_7")
+    done.mkdir(parents=True)
+    (done / "metrics.json").touch()
+    assert names("c.yaml") == ["c"]
+
+
 def test_settings_reach_the_command_line_of_fit_after_the_files():
     (run,) = expanded(["a.yaml"], profile="demo", overrides=("trainer.max_epochs=3",), seeds=(4,))
     assert run.options == (
