@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from anticipate.figures.noise import Series
+
 EFFICIENCY = "efficiency"
 """Section of what methods cost: millions of parameters, GB, seconds and percent."""
 
@@ -64,9 +66,7 @@ def costs(dataset: str) -> list[Published]:
     return rows(EFFICIENCY) if _content()[EFFICIENCY]["dataset"] == dataset else []
 
 
-def scores(
-    dataset: str, source: str, methods: Mapping[str, str]
-) -> dict[str, dict[str, dict[tuple[str, int], float]]]:
+def scores(dataset: str, source: str, methods: Mapping[str, str]) -> dict[str, dict[str, Series]]:
     """Return published scores and costs by path and point, as those of one run of each point.
 
     Args:
@@ -74,8 +74,7 @@ def scores(
         source: Where they are printed; several are separated by commas.
         methods: What each point is called there.
     """
-    sections_of = [name for name in sections() if name.startswith(dataset)]
-    found = [*dense(dataset), *costs(dataset), *(row for name in sections_of for row in rows(name))]
+    found = [*dense(dataset), *costs(dataset), *rows(dataset), *rows(f"{dataset}_testra")]
     named: dict[str, dict[str, float]] = {}
     for row in found:
         if row.source in source.split(", "):
