@@ -11,6 +11,7 @@ from anticipate.nn.cpu.lanes import (
     Vector,
     get,
     inline,
+    inline_once,
     load,
     sigmoid,
     store,
@@ -119,7 +120,7 @@ def _backward(team: int) -> None:
         first, last = take(team)
 
 
-@inline
+@inline_once
 @no_type_check
 def _convolve_item(call: _Call, y: Rows, item: int) -> None:
     b, start, end = span(item, call.d_inner)
@@ -130,7 +131,7 @@ def _convolve_item(call: _Call, y: Rows, item: int) -> None:
             store(y.address, at(y, b, token, c), a * sigmoid(a) * factor)
 
 
-@inline
+@inline_once
 @no_type_check
 def _differentiate_item(call: _Call, grads: _Grads, item: int) -> None:
     b, start, end = span(item, call.d_inner)
@@ -172,7 +173,7 @@ def _convolve(call: _Call, b: int, token: int, c: int) -> Vector:
     return total
 
 
-@inline
+@inline_once
 @no_type_check
 def _scatter(call: _Call, grads: _Grads, b: int, token: int, c: int, grad: Vector) -> None:
     """Add one token's share to the gradients.

@@ -5,7 +5,7 @@ from typing import NamedTuple, no_type_check
 from torch import Tensor
 
 from anticipate.nn.cpu.groups import Rows, at, rows, run_groups, span, trimmed, whole
-from anticipate.nn.cpu.lanes import LANES, ONE, Vector, inline, load, sigmoid, store
+from anticipate.nn.cpu.lanes import LANES, ONE, Vector, inline, inline_once, load, sigmoid, store
 from anticipate.nn.cpu.team import ARGUMENTS, Kernel, reader, take
 
 
@@ -83,7 +83,7 @@ def _backward(team: int) -> None:
         first, last = take(team)
 
 
-@inline
+@inline_once
 @no_type_check
 def _add_item(call: _Call, y: Rows, item: int) -> None:
     b, start, end = span(item, call.d_inner)
@@ -94,7 +94,7 @@ def _add_item(call: _Call, y: Rows, item: int) -> None:
             store(y.address, at(y, b, token, c), out)
 
 
-@inline
+@inline_once
 @no_type_check
 def _differentiate_item(call: _Call, grad_y: Rows, grad_sum: Rows, grad_z: Rows, item: int) -> None:
     b, start, end = span(item, call.d_inner)

@@ -264,7 +264,13 @@ def _shift_exponent(typing_context: Any, value: Any, power: Any) -> tuple[Signat
     return value(value, power), generate
 
 
-inline = njit(forceinline=True)
+# No forms for Python and C call these functions; numba knows the options, its types do not.
+inline = njit(  # type: ignore[call-overload]
+    forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
+"""For what several places call: compiled by itself and then put into its callers."""
+inline_once = njit(inline="always")
+"""For what one place calls: put into its caller first, so that it is compiled once, not twice."""
 
 
 @inline

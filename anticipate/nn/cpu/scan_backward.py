@@ -20,6 +20,7 @@ from anticipate.nn.cpu.lanes import (
     fill,
     fill_wide,
     inline,
+    inline_once,
     load,
     load_wide,
     put_lane_sums,
@@ -85,7 +86,7 @@ def backward(team: int) -> None:
         first, last = take(team)
 
 
-@inline
+@inline_once
 @no_type_check
 def _item(call: Call, b: int, number: int) -> Item:
     channels = min(VECTORS * LANES, call.d_inner - number * VECTORS * LANES)
@@ -93,7 +94,7 @@ def _item(call: Call, b: int, number: int) -> Item:
     return Item(b, number, (channels + LANES - 1) // LANES, groups)
 
 
-@inline
+@inline_once
 @no_type_check
 def _run(call: Call, grads: Grads, scratch: BackwardScratch, item: Item) -> None:
     """Run all tokens of an item, from the last step to the first."""
@@ -119,7 +120,7 @@ def _place(call: Call, scratch: BackwardScratch, item: Item, v: int) -> Place:
     return Place(item.b, c, min(LANES, call.d_inner - c), v, item.vectors, scratch.spare)
 
 
-@inline
+@inline_once
 @no_type_check
 def _open(call: Call, scratch: BackwardScratch, item: Item) -> None:
     """Load A and clear what is summed over tokens."""
@@ -134,7 +135,7 @@ def _open(call: Call, scratch: BackwardScratch, item: Item) -> None:
         store(scratch.rate, row * LANES, load(scratch.rate, row * LANES) * LOG2_E)
 
 
-@inline
+@inline_once
 @no_type_check
 def _step(
     call: Call,
@@ -158,7 +159,7 @@ def _step(
         _finish(call, grads, scratch, _place(call, scratch, item, v), i, token)
 
 
-@inline
+@inline_once
 @no_type_check
 def _replay(
     call: Call,
@@ -200,7 +201,7 @@ def _replay(
         store(scratch.grad_y, o, grad_y)
 
 
-@inline
+@inline_once
 @no_type_check
 def _advance(
     scratch: BackwardScratch,
@@ -227,7 +228,7 @@ def _advance(
         store(scratch.out, o, add_states(load(scratch.out, o), state, read))
 
 
-@inline
+@inline_once
 @no_type_check
 def _retreat(
     scratch: BackwardScratch, item: Item, B_rows: Numbers, C_rows: Numbers, i: int, group: int
@@ -261,7 +262,7 @@ def _retreat(
     return B_sum, C_sum
 
 
-@inline
+@inline_once
 @no_type_check
 def _finish(
     call: Call, grads: Grads, scratch: BackwardScratch, place: Place, i: int, token: int
@@ -278,7 +279,7 @@ def _finish(
     store(scratch.bias_sum, v_o, load(scratch.bias_sum, v_o) + grad_delta)
 
 
-@inline
+@inline_once
 @no_type_check
 def _close(call: Call, grads: Grads, scratch: BackwardScratch, place: Place) -> None:
     """Write what was summed over tokens."""

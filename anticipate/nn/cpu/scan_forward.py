@@ -12,7 +12,7 @@ from anticipate.nn.cpu.lanes import (
     STATES,
     add_states,
     exp2,
-    inline,
+    inline_once,
     load,
     load_wide,
     repeat,
@@ -65,7 +65,7 @@ def forward(team: int) -> None:
         first, last = take(team)
 
 
-@inline
+@inline_once
 @no_type_check
 def _block(call: Call, y: Strided, scratch: ForwardScratch, place: Place) -> None:
     """Run all tokens of one vector of channels."""
@@ -86,7 +86,7 @@ def _block(call: Call, y: Strided, scratch: ForwardScratch, place: Place) -> Non
         _finish(call, y, scratch, place, first, steps)
 
 
-@inline
+@inline_once
 @no_type_check
 def _prepare(call: Call, scratch: ForwardScratch, place: Place, first: int, steps: int) -> None:
     """Write dt, dt u and D u of a chunk."""
@@ -102,7 +102,7 @@ def _prepare(call: Call, scratch: ForwardScratch, place: Place, first: int, step
         store(scratch.out, i * LANES, skip * u)
 
 
-@inline
+@inline_once
 @no_type_check
 def _advance(scratch: ForwardScratch, B: Numbers, C: Numbers, group: int, steps: int) -> None:
     """Run a group of states through a chunk and add what C reads from them."""
@@ -117,7 +117,7 @@ def _advance(scratch: ForwardScratch, B: Numbers, C: Numbers, group: int, steps:
     store(scratch.state, row, state)
 
 
-@inline
+@inline_once
 @no_type_check
 def _finish(
     call: Call, y: Strided, scratch: ForwardScratch, place: Place, first: int, steps: int
