@@ -4,10 +4,15 @@ Every figure is a `matplotlib.figure.Figure` that nothing else refers to: no win
 no setting of matplotlib is touched, so figures can be drawn in any process and thread.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.textpath import TextPath
 
 DPI = 150
@@ -38,6 +43,7 @@ def new_figure(size: tuple[float, float], title: str, note: str) -> Figure:
     return figure
 
 
+@lru_cache(maxsize=1024)  # the names of a data set's classes come in figure after figure
 def text_inches(text: str, size: float) -> float:
     """Return the width of a text, with room for hinting, which widens small letters."""
     return 1.08 * float(TextPath((0, 0), text, size=size).get_extents().width) / 72 if text else 0.0
@@ -49,3 +55,12 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
     # Letters stay text, and neither ids nor dates differ between two runs.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def pixels(figure: Figure, path: Path | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """Return the colours of a figure, which is drawn once, also for a PNG file if one is named."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    if path is not None:
+        imsave(path, canvas.buffer_rgba(), dpi=figure.dpi)
+    return np.asarray(canvas.buffer_rgba())[..., :3]

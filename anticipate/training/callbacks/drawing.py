@@ -1,5 +1,6 @@
 """What callbacks that draw share: the data behind a figure, and where figures go."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -7,6 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from anticipate.datasets.batches.dense_module import DenseDataModule
 from anticipate.errors import ConfigError
+from anticipate.figures.style import pixels
 
 
 def check_count(name: str, count: int) -> None:
@@ -44,7 +46,8 @@ def writers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def add_figure(trainer: pl.Trainer, tag: str, figure: Any) -> None:
-    """Show a figure in TensorBoard."""
+def add_figure(trainer: pl.Trainer, tag: str, figure: Any, path: Path | None = None) -> None:
+    """Show a figure in TensorBoard and write it to a PNG file, if one is named."""
+    image = pixels(figure, path)
     for logger in writers(trainer):
-        logger.experiment.add_figure(tag, figure, trainer.global_step)
+        logger.experiment.add_image(tag, image, trainer.global_step, dataformats="HWC")

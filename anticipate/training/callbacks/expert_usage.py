@@ -71,9 +71,8 @@ class ExpertUsage(Callback):
         folder = Path(log_dir) / FIGURES
         folder.mkdir(parents=True, exist_ok=True)
         figure = usage_figure(usage, "Expert usage in the test (%)", note(data_of(trainer)))
-        figure.savefig(folder / f"{USAGE}.png")
         write_usage(folder, usage)
-        add_figure(trainer, "router/usage_test", figure)
+        add_figure(trainer, "router/usage_test", figure, folder / f"{USAGE}.png")
 
     def _usage(self, trainer: pl.Trainer) -> Float[np.ndarray, "blocks routers experts"] | None:
         """Return the shares of all processes on the first one, and restart the counts."""

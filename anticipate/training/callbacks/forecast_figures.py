@@ -99,10 +99,9 @@ class ForecastFigures(Callback):
         self._folder.mkdir(parents=True, exist_ok=True)
         figure = _draw(timeline, data_of(trainer), model)
         name = timeline_name(timeline.video_id, timeline.obs_ratio)
-        figure.savefig(self._folder / f"{name}.png")
         write_timeline(self._folder, timeline)
         tag = f"forecast_test/{timeline.video_id}_obs{timeline.obs_ratio}"
-        add_figure(trainer, tag, figure)
+        add_figure(trainer, tag, figure, self._folder / f"{name}.png")
 
     def _training_batch(self, data: DenseDataModule) -> DenseBatch:
         videos = spread(data.val_videos or data.train_videos, self.num_videos)
