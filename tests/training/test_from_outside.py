@@ -1,8 +1,6 @@
 """Somebody's own network, model, data module and reader, in a module of their own folder."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -147,17 +145,16 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with the module, settings, and a data file that the console script prepared."""
+    """A folder with the module, settings, and a data file, for which a command found the module."""
     here = tmp_path_factory.mktemp("outside")
     (here / "outside.py").write_text(MODULE)
     for name, model in MODELS.items():
         (here / f"{name}.yaml").write_text(SETTINGS.replace("MODEL", model))
-    # The folder of the console script is first on its import path, the current one is missing.
-    script = "import sys; sys.path.pop(0); from anticipate.cli import main; main(sys.argv[1:])"
-    words = ("prepare", "outside.Digits", "--output", "digits.h5", "--videos", "5")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    run = [sys.executable, "-c", script, *words]
-    subprocess.run(run, cwd=here, env=environment, timeout=300, check=True)
+    # As with the console script, the current folder is not on the import path.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        patch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(here))])
+        main(["prepare", "outside.Digits", "--output", "digits.h5", "--videos", "5"])
     return here
 
 
@@ -170,7 +167,7 @@ def inside(folder, monkeypatch):
 
 
 def run(command, name, *options):
-    main([command, "--config", f"{name}.yaml", *QUIET, *options])
+    main([command, "--config", f"{name}.yaml", *QUIET, "--figures.num_videos=1", *options])
 
 
 def test_everything_works_with_classes_of_one_s_own(inside, refusal, capsys):
