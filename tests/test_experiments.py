@@ -1,5 +1,8 @@
 """Every shipped YAML is parsed against the real signatures, built, and run."""
 
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -93,15 +96,16 @@ def data_files(tmp_path_factory, synthetic_file, short_term_file, actions_file):
     return files
 
 
-@pytest.fixture
-def settings_of(capsys):
-    """Resolve an experiment as `--print_config` does."""
+@pytest.fixture(scope="module")
+def settings_of():
+    """Resolve an experiment as `--print_config` does, once."""
 
+    @cache
     def resolve(path):
-        with pytest.raises(SystemExit) as exit_:
+        with pytest.raises(SystemExit) as exit_, redirect_stdout(StringIO()) as out:
             main(["fit", "--config", str(path), "--print_config"])
         assert exit_.value.code == 0
-        return yaml.safe_load(capsys.readouterr().out)
+        return yaml.safe_load(out.getvalue())
 
     return resolve
 

@@ -56,6 +56,8 @@ SHORTER = (
     (r"(max_epochs[ =])\d+", r"\g<1>1"),
     (r"(--videos) \d+", r"\1 24"),
     (r"(--num_clips) \d+", r"\1 2"),
+    (r"(--data.num_steps) \d+", r"\1 6"),
+    (r"(--data.limit_test_videos) \d+", r"\1 4"),
     (r"prepare synthetic_actions ", r"\g<0>--videos 20 --segments 42 "),
 )
 """What makes the trainings of a notebook as short as they can be."""

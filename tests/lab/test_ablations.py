@@ -57,8 +57,8 @@ def changes(path):
 
 
 def kind_of(study, path):
-    """What a point sets, any number for any other: points of one kind run the same code."""
-    settings = {key: 0 if type(v) in (int, float) else v for key, v in changes(path).items()}
+    """What a point sets, for numbers their type: points of one kind run the same code."""
+    settings = {key: type(v) if type(v) in (int, float) else v for key, v in changes(path).items()}
     return study.task, *sorted(settings.items())
 
 
@@ -116,8 +116,8 @@ def test_a_study_lists_every_file_and_one_is_the_complete_model(study):
 
 
 @each_study
-def test_data_and_task_are_those_of_the_parent(study):
-    settings = resolve(["--config", str(study.parent)])
+def test_data_and_task_are_those_of_the_parent(study, reads):
+    settings = reads(study.parent, None)
     assert getattr(anticipate, settings["data.class_path"].rpartition(".")[2]).dataset == study.data
     assert (NETWORKS[study.task] + ".class_path") in settings
 
@@ -174,11 +174,18 @@ def points(study):
     return [study.folder / f"{point}.yaml" for point in study.points]
 
 
-@pytest.mark.slow
 @each_variant
+def test_a_point_beats_the_profile(study, path):
+    point = merged(path, profile="demo")
+    assert {key: point[key] for key in changes(path)} == changes(path)
+    assert run_name(path) == f"{study.name}/{path.stem}"
+
+
+@pytest.mark.slow
+@each_kind
 def test_the_profile_comes_between_parent_and_point(study, path, reads):
     point = resolve(["--config", str(path), "--profile=demo"])
-    assert point["run_name"] == run_name(path) == f"{study.name}/{path.stem}"
+    assert point["run_name"] == run_name(path)
     if not changes_class(path):
         assert {key: point[key] for key in changes(path)} == changes(path)
         small = reads(study.parent, "demo")
@@ -198,13 +205,19 @@ def test_a_transformer_takes_its_layers_from_its_file_and_its_width_from_the_pro
 
 @pytest.fixture(scope="module")
 def data(synthetic_file, actions_file):
-    """Tiny data of both tasks, and for TeSTra, which reads windows."""
-    windows = {"windows": TickWindows(), "batch_size": 2, "eval_batch_size": 2}
+    """Tiny data of both tasks, windows for TeSTra, and whole clips where they are disturbed."""
+    sizes = {"batch_size": 2, "eval_batch_size": 2}
     return {
-        "testra": SyntheticActions(str(actions_file), **windows),
-        "dense": Synthetic(str(synthetic_file), sample_rate=10, batch_size=2, eval_batch_size=2),
-        "short_term": SyntheticActions(str(actions_file), batch_size=2, eval_batch_size=2),
+        "testra": SyntheticActions(str(actions_file), windows=TickWindows(), **sizes),
+        "dense": Synthetic(str(synthetic_file), sample_rate=10, **sizes),
+        "short_term": SyntheticActions(str(actions_file), num_steps=6, **sizes),
+        "aga_perturbation": SyntheticActions(str(actions_file), **sizes),  # of up to 24 steps
     }
+
+
+def data_of(study, data):
+    """The data of a study, of its parent, or of its task, whichever is told."""
+    return next(data[key] for key in (study.name, study.parent.stem, study.task) if key in data)
 
 
 def tiny_model(study, path, data):
@@ -232,14 +245,14 @@ def parameters(kind):
 
 @each_point
 def test_every_point_is_built(study, path, data):
-    data = data.get(study.parent.stem, data[study.task])
+    data = data_of(study, data)
     assert tiny_model(study, path, data).num_classes == data.num_classes
 
 
 @pytest.mark.slow
 @each_kind
 def test_points_of_every_kind_train_for_two_steps_and_forecast(study, path, data, tmp_path):
-    data = data.get(study.parent.stem, data[study.task])
+    data = data_of(study, data)
     model = tiny_model(study, path, data)
     trainer = pl.Trainer(
         accelerator="cpu",

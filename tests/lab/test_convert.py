@@ -302,7 +302,7 @@ def test_weights_of_gtda_make_a_run_that_tests(network, model, tmp_path, synthet
     expected = ours.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
     settings = [f"--run_dir={tmp_path / 'runs'}", "--trainer.enable_progress_bar=false"]
-    settings += ["--data.limit_test_videos=2", "--data.sample_rate=30"]
+    settings += ["--data.limit_test_videos=2", "--data.sample_rate=30", "--figures.num_videos=1"]
     if model == "DiffusionAnticipator":
         settings += ["--model.num_samples=2", "--model.num_inference_steps=2"]
     config = ["--config", str(ckpt.with_name("config.yaml")), "--ckpt_path", str(ckpt)]

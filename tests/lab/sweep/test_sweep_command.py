@@ -1,15 +1,15 @@
 """`anticipate sweep` as a user runs it: real trainings, tiny ones."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import anticipate.training.lightning_cli  # noqa: F401  what a sweep imports, before it is forked
 from anticipate.cli import main
 
 
@@ -21,11 +21,14 @@ def words(experiments):
 
 
 @pytest.fixture
-def sweep(tmp_path, words):
-    """The sweep in a process of its own, killed in the end whatever happens."""
-    process = subprocess.Popen([sys.executable, "-m", "anticipate", *words], cwd=tmp_path)
+def sweep(tmp_path, words, monkeypatch):
+    """The sweep in a fork, which need not import anything, killed in the end whatever happens."""
+    monkeypatch.chdir(tmp_path)
+    process = multiprocessing.get_context("fork").Process(target=main, args=(words,), daemon=True)
+    process.start()
     yield process
     process.kill()
+    process.join()
 
 
 def wait_for(path, text):
@@ -37,16 +40,13 @@ def wait_for(path, text):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds a process through /proc")
-def test_a_sweep_survives_being_killed_and_ends_with_all_scores(
-    sweep, words, tmp_path, monkeypatch, capsys
-):
+def test_a_sweep_survives_being_killed_and_ends_with_all_scores(sweep, words, tmp_path, capsys):
     log = tmp_path / "runs/base/split_1/seed_0/sweep.log"
     wait_for(log, "epoch 2/8")
     sweep.kill()
-    sweep.wait()
+    sweep.join()
     for pid in holders(log):  # its run, which outlives it
         os.kill(pid, signal.SIGKILL)
-    monkeypatch.chdir(tmp_path)
     main(words)
     output, said = capsys.readouterr()
     assert "to do: 1 of 2 runs" in said
