@@ -31,6 +31,7 @@ COMMANDS = {
     "ablations": ("anticipate.lab.ablations:main", "sweep the studies of the papers, and report"),
     "explain": ("anticipate.lab.explain.explain_command:main", "what a trained network does"),
     "report": ("anticipate.lab.report.report_command:main", "tables, figures, verdicts of runs"),
+    "evidence": ("anticipate.lab.evidence.evidence_command:main", "what the suite shows, anew"),
     "benchmark": ("anticipate.lab.benchmark.benchmark_command:main", "measure speed and memory"),
     "demo": ("anticipate.lab.demo:main", "train, sample and score MixANT on synthetic data"),
 }

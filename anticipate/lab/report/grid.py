@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -59,12 +59,23 @@ def to_csv(grid: Grid) -> str:
 
 
 def to_markdown(grid: Grid) -> str:
-    """Write a table as Markdown."""
-    rules = ["---"] * len(grid.lead) + ["---:"] * len(grid.columns)
-    cells = [grid.header, rules, *grid.rows]
-    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in cells]
+    """Write a table as Markdown, between its title and its note."""
     note = ["", grid.note] if grid.note else []
+    lines = markdown_lines(grid.header, grid.rows, len(grid.lead))
     return "\n".join([f"**{grid.title}**", "", *lines, *note]) + "\n"
+
+
+def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]], lead: int) -> list[str]:
+    """Return the lines of a table in Markdown.
+
+    Args:
+        header: Headings.
+        rows: Cells.
+        lead: How many of the first columns hold words.
+    """
+    rules = ["---"] * lead + ["---:"] * (len(header) - lead)
+    cells = [header, rules, *rows]
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in cells]
 
 
 def to_latex(grid: Grid) -> str:

@@ -1,9 +1,11 @@
 """The report as files: index.html, pictures as PNG and SVG, tables as CSV, Markdown and LaTeX.
 
-The page needs no network: its style is in it, pictures lie next to it. `page.html` says how it
-looks; here is what it shows.
+The page needs no network and no other file: its style and pictures are in it. `page.html` says how
+it looks; here is what it shows.
 """
 
+import base64
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -105,12 +107,21 @@ class GroupPart(NamedTuple):
     """The kinds of figures that the runs have."""
 
 
-def write_report(folder: Path, collection: Collection) -> Path:
+class LabelPart(NamedTuple):
+    """What the page shows of studies that need labels alone."""
+
+    pictures: Mapping[str, Path]
+    """Title and PNG of each figure; the SVG lies next to it."""
+    tables: Sequence[Grid]
+
+
+def write_report(folder: Path, collection: Collection, labels: LabelPart | None = None) -> Path:
     """Write every file of a report and return the page.
 
     Args:
         folder: Where it goes; files of an earlier report are replaced.
         collection: The runs it is about, and those that were left out.
+        labels: Studies of labels to show after the runs.
     """
     pictures = folder / "figures"
     for place in (pictures, folder / "tables"):
@@ -118,14 +129,20 @@ def write_report(folder: Path, collection: Collection) -> Path:
     groups = group_runs(collection.runs)
     parts = [_group_part(group, pictures) for group in groups]
     runs, published = runs_table(groups), published_tables()
-    for grid in (runs, *published, *(grid for part in parts for grid in _grids(part))):
+    shown = labels or LabelPart({}, ())
+    grids = [*published, *(grid for part in parts for grid in _grids(part)), *shown.tables]
+    for grid in (runs, *grids):
         save(grid, folder / "tables")
+    for file in (p for png in shown.pictures.values() for p in (png, png.with_suffix(".svg"))):
+        shutil.copy(file, pictures)
     found = {study.name for group in groups for study in group.studies()}
     synthetic = sum(bool(run.metrics["synthetic"]) for run in collection.runs)
     path = folder / "index.html"
     path.write_text(
         template().render(
             style=Markup(_resource("page.css")),
+            embedded=lambda stem: _data_uri(pictures / f"{stem}.png"),
+            labels=labels,
             tiles=[
                 (len(collection.runs) - synthetic, "runs on real features"),
                 (synthetic, "runs on synthetic features"),
@@ -226,6 +243,10 @@ def _parts(group: Group) -> str:
 def _relative(folder: Path) -> Path:
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _data_uri(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
 def _resource(name: str) -> str:

@@ -1,0 +1,254 @@
+"""`anticipate evidence`: what can be shown without real features, run again by one command.
+
+`run` makes data files from real labels with synthetic features, trains the reduced recipes of all
+systems and the studies that matter, scores what labels alone show, and writes one page and
+`evidence.json`. It says first how long that will take, and continues where it was stopped.
+`tables` writes the tables of the documents from such a file.
+"""
+
+import json
+import sys
+import tarfile
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from anticipate.cli import main as run_command
+from anticipate.console import CommandParser, at_least_one, notice
+from anticipate.errors import ConfigError, DataError
+from anticipate.files import CHECKPOINT, CONFIG, PREDICTIONS, run_folder, write_whole
+from anticipate.lab.evidence.evidence_file import FILE, document, to_text
+from anticipate.lab.evidence.evidence_plan import (
+    DATA,
+    RUNS,
+    Part,
+    Plan,
+    read_plan,
+    seconds_of_work,
+    seconds_to_do,
+)
+from anticipate.lab.evidence.evidence_tables import LABEL_TABLES, TABLES, update
+from anticipate.lab.report.report_page import LabelPart, write_report
+from anticipate.lab.report.runs import Collection, collect
+from anticipate.machine import usable_cores
+from anticipate.training.settings import find_file
+
+DOCUMENTS = (Path("README.md"), Path("experiments/README.md"))
+PICTURES = {
+    "known_length": "The tri-gram, told of the length of the video",
+    "recognition": "Observed segments mistaken",
+    "top1_by_samples": "Top-1 MoC by the number of samples",
+    "reliability": "Share of the samples and frequency of being right",
+    "durations": "Durations and numbers of segments",
+}
+"""Figures of the label studies, by the names of their files."""
+KEYS = {"machine", "parts", "claims", "labels"}
+"""What every `evidence.json` holds."""
+LABELS = RUNS / "labels"
+"""Folder of the label studies."""
+
+
+def main(argv: list[str]) -> None:
+    """Run `anticipate evidence run` or `anticipate evidence tables`.
+
+    Args:
+        argv: The command's name and its options.
+
+    Raises:
+        AnticipateError: A mistake of the user; nothing was started.
+    """
+    parser = CommandParser(prog="anticipate evidence", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    command = commands.add_parser("run", help="make data, train, score, and write the page")
+    command.add_argument(
+        "--labels", type=Path, metavar="DIR", help="folder of real labels: breakfast, ek100"
+    )
+    command.add_argument("--quick", action="store_true", help="the main parts, one seed")
+    command.add_argument(
+        "--jobs",
+        type=at_least_one,
+        default=usable_cores(),
+        metavar="N",
+        help="runs at a time (default: one per core)",
+    )
+    command.add_argument("--dry-run", action="store_true", help="say how long it takes, and stop")
+    command.add_argument(
+        "--output", type=Path, default=Path("evidence"), metavar="DIR", help="folder of the page"
+    )
+    command.set_defaults(run=run)
+    command = commands.add_parser("tables", help="write the tables of README.md from the file")
+    command.add_argument("file", nargs="?", type=Path, default=FILE, metavar="evidence.json")
+    command.set_defaults(run=write_tables)
+    options = parser.parse_args(argv[1:])
+    options.run(options)
+
+
+def run(options: Namespace) -> None:
+    """Make everything, or say how long it takes; exit with code 1 when a run failed."""
+    plan = read_plan(options.quick)
+    usable = {name for name in plan.data if _make_data(name, plan, options.labels)}
+    parts = [part for part in plan.parts if part.data in usable]
+    if not parts:
+        raise ConfigError("nothing to run: name a folder of real labels with --labels")
+    work = seconds_of_work()
+    _tell_time(parts, options.jobs, work)
+    if options.dry_run:
+        return
+    failed = [part.name for part in parts if not _succeeds(part.words(options.jobs))]
+    if plan.labels["data"] in usable:
+        _study_labels(plan)
+    _write(parts, work, options.output)
+    if failed:
+        notice(f"failed runs in: {', '.join(failed)}; the same command tries them again")
+        sys.exit(1)
+
+
+def _make_data(name: str, plan: Plan, labels: Path | None) -> bool:
+    """Prepare a data file that a part needs; return whether it is there."""
+    file, recipe = DATA / f"{name}.h5", plan.data[name]
+    if name not in {part.data for part in plan.parts}:
+        return False
+    if file.is_file():
+        return True
+    words = ["prepare", *recipe["prepare"].split(), "--output", str(file)]
+    if "labels" in recipe:
+        source = _label_folder(recipe["labels"], labels)
+        if source is None:
+            where = "no --labels" if labels is None else f"no {labels / recipe['labels']}"
+            notice(f"left out, as there are no real labels ({where}): what needs {file.name}")
+            return False
+        words += ["--source", str(source)]
+    DATA.mkdir(parents=True, exist_ok=True)
+    run_command(words)
+    return True
+
+
+def _label_folder(name: str, labels: Path | None) -> Path | None:
+    """Return the folder of a release below the labels, unpacked where it is an archive."""
+    if labels is None:
+        return None
+    if not labels.is_dir():
+        raise ConfigError(f"--labels {labels}: no such folder")
+    archive, unpacked = labels / f"{name}.tar.xz", DATA / "labels"
+    if (labels / name).is_dir():
+        return labels / name
+    if not archive.is_file():
+        return None
+    with tarfile.open(archive) as release:
+        release.extractall(unpacked, filter="data")
+    return unpacked / name if (unpacked / name).is_dir() else unpacked
+
+
+def _tell_time(parts: Sequence[Part], jobs: int, work: float) -> None:
+    planned = [(part.name, one) for part in parts for one in part.planned(jobs)]
+    todo = [(part, one.run.name) for part, one in planned if one.step in ("train", "resume")]
+    known = read_evidence(find_file(FILE))
+    runs = {name: part["runs"] for name, part in known["parts"].items()}
+    seconds = seconds_to_do(todo, runs) * work / known["machine"]["seconds_of_work"]
+    notice(
+        f"evidence: {len(todo)} of {len(planned)} runs to do, {jobs} at a time: "
+        f"about {_hours(seconds / jobs)} on this machine ({_hours(seconds)} of one core)"
+    )
+
+
+def _hours(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _succeeds(words: list[str]) -> bool:
+    try:
+        run_command(words)
+    except SystemExit as end:
+        if end.code == 130:
+            raise
+        return not end.code
+    return True
+
+
+def _study_labels(plan: Plan) -> None:
+    """Write the documents and figures of the label studies."""
+    part = next(part for part in plan.parts if part.name == plan.labels["part"])
+    data = ("--data", str(part.file))
+    _save_json("labels", ["score", "labels", *data, "--split", "1", "--output", str(LABELS)])
+    for split in plan.labels["splits"]:
+        words = ["score", "futures", *data, "--split", str(split), "--samples", "100"]
+        _save_json(f"split_{split}", words)
+    files = [file for name in plan.labels["futures"] if (file := _predictions(part, name))]
+    words = ["score", "futures", *map(str, files), *data, "--split", "1", "--allow-missing"]
+    _save_json("futures", [*words, "--output", str(LABELS)])
+
+
+def _predictions(part: Part, name: str) -> Path | None:
+    """Return the futures of a run, sampled where they are not there; None without the run."""
+    folder = run_folder(part.folder, name, 1, part.seeds[0])
+    file = folder / PREDICTIONS
+    if not (folder / CHECKPOINT).is_file():
+        return None
+    if not file.is_file():
+        words = ["predict", "--config", str(folder / CONFIG), "--run_dir", str(part.folder)]
+        run_command([*words, "--ckpt_path", str(folder / CHECKPOINT)])
+    return file
+
+
+def _save_json(name: str, words: list[str]) -> None:
+    file = LABELS / f"{name}.json"
+    LABELS.mkdir(parents=True, exist_ok=True)
+    with redirect_stdout(StringIO()) as out:
+        run_command([*words, "--json"])
+    write_whole(file, out.getvalue())
+
+
+def _write(parts: Sequence[Part], work: float, output: Path) -> None:
+    """Write the page and the file."""
+    collections = {part: collect([part.folder]) for part in parts if part.folder.is_dir()}
+    labels = {file.stem: json.loads(file.read_text()) for file in sorted(LABELS.glob("*.json"))}
+    found = {part: one.runs for part, one in collections.items()}
+    evidence = document(found, work, labels)
+    path = write_report(
+        output,
+        Collection(
+            tuple(run for one in collections.values() for run in one.runs),
+            tuple(left for one in collections.values() for left in one.skipped),
+        ),
+        LabelPart(
+            {title: LABELS / f"{name}.png" for name, title in PICTURES.items()},
+            [TABLES[name](evidence) for name in LABEL_TABLES],
+        )
+        if labels
+        else None,
+    )
+    write_whole(output / FILE.name, to_text(evidence) + "\n")
+    notice(f"evidence of {sum(map(len, found.values()))} runs: {path}, {output / FILE.name}")
+
+
+def write_tables(options: Namespace) -> None:
+    """Write the tables of the documents below the current folder from a file.
+
+    Raises:
+        DataError: There is no such file, or it is none of `evidence run`.
+    """
+    evidence = read_evidence(options.file)
+    for path in DOCUMENTS:
+        if path.is_file():
+            write_whole(path, update(path.read_text(), evidence, read_plan().tables))
+            notice(f"tables written: {path}")
+
+
+def read_evidence(path: Path) -> Mapping[str, Any]:
+    """Read an `evidence.json`.
+
+    Raises:
+        DataError: There is no such file, or it is none of `evidence run`.
+    """
+    made = "anticipate evidence run makes it"
+    try:
+        evidence: Mapping[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): {made}") from error
+    if not isinstance(evidence, dict) or not evidence.keys() >= KEYS:
+        raise DataError(f"{path} lacks {', '.join(sorted(KEYS))} or one of them: {made}")
+    return evidence

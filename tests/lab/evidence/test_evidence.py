@@ -1,0 +1,215 @@
+"""`anticipate evidence`: its plan, its file, and that the documents say what the file says."""
+
+import json
+import tarfile
+from pathlib import Path
+from statistics import stdev
+
+import pytest
+import yaml
+
+from anticipate.cli import main
+from anticipate.errors import ConfigError
+from anticipate.lab.evidence import evidence_command as command
+from anticipate.lab.evidence.evidence_command import DOCUMENTS, read_evidence
+from anticipate.lab.evidence.evidence_file import FILE, document, to_text
+from anticipate.lab.evidence.evidence_plan import Part, read_plan, seconds_to_do
+from anticipate.lab.evidence.evidence_tables import BLOCK, TABLES, runs_table, update
+from anticipate.lab.report.runs import collect
+from anticipate.lab.studies import studies
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return read_evidence(ROOT / FILE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_the_tables_of_the_documents_are_those_of_the_file(path, evidence):
+    text = (ROOT / path).read_text()
+    assert update(text, evidence, read_plan().tables) == text, "anticipate evidence tables"
+
+
+def test_every_table_stands_in_a_document():
+    shown = {name for path in DOCUMENTS for _, name, *_ in BLOCK.findall((ROOT / path).read_text())}
+    assert shown == {*read_plan().tables, *TABLES}
+
+
+def test_every_claim_of_the_papers_is_checked_somewhere():
+    named = {Path(word) for part in read_plan().parts for word in part.sweep.split()}
+    for study in (study for study in studies() if study.claims):
+        assert Path("experiments/ablations") / study.name in named
+
+
+def test_the_rows_of_tables_name_runs_that_a_part_makes():
+    plan = read_plan()
+    for table in plan.tables.values():
+        for asked in (table.get("rows") or {}).values():
+            row = {"run": asked} if isinstance(asked, str) else asked
+            name, part = row["run"], row.get("part", table["part"])
+            (sweep,) = [one.sweep for one in plan.parts if one.name == part]
+            files = [
+                ROOT / "experiments" / f"{name}.yaml",
+                ROOT / f"experiments/ablations/{name}.yaml",
+            ]
+            (file,) = [file.relative_to(ROOT) for file in files if file.is_file()]
+            assert str(file) in sweep or str(file.parent) in sweep
+
+
+def test_quick_is_a_part_of_all_with_one_seed():
+    whole, quick = ({part.name: part for part in read_plan(q).parts} for q in (False, True))
+    assert {"breakfast", "ek100"} <= quick.keys() < whole.keys()
+    assert all(part.seeds == whole[name].seeds[:1] for name, part in quick.items())
+
+
+def test_an_unknown_run_takes_as_long_as_those_of_its_part():
+    known = {
+        "a": [{"run": "x", "cpu_seconds": 10.0}, {"run": "x", "cpu_seconds": 20.0}],
+        "b": [{"run": "y", "cpu_seconds": 60.0}, {"run": "z", "cpu_seconds": None}],
+    }
+    assert seconds_to_do([("a", "x")], known) == 15.0
+    assert seconds_to_do([("a", "new")], known) == 15.0
+    assert seconds_to_do([("b", "z")], known) == 60.0
+    assert seconds_to_do([("c", "new")], known) == 30.0
+    assert seconds_to_do([("c", "new")], {}) == 0.0
+
+
+PART = Part("dense", "Dense", "synthetic", "experiments/x.yaml", (0, 1))
+TABLE = {"part": "dense", "columns": ["mean_moc", "majority", "cpu_minutes"]}
+
+
+def made(make_run, tmp_path):
+    """The document of two seeds of MixANT with known scores."""
+    for seed, score in ((0, 50.0), (1, 54.0)):
+        make_run("mixant", score, seed=seed)
+    return document({PART: collect([tmp_path / "runs"]).runs}, 0.5, {"split_1": {"x": 1 / 3}})
+
+
+def test_the_file_holds_means_and_is_read_as_it_was_written(make_run, tmp_path):
+    found = made(make_run, tmp_path)
+    runs = found["parts"]["dense"]["runs"]
+    # Of `dense_scores`: score - 20 - 10 x horizon, horizons .1 .2 .3 .5.
+    assert [run["scores"]["MixANT"]["mean_moc"] for run in runs] == [27.25, 31.25]
+    assert found["labels"] == {"split_1": {"x": 0.333}}
+    assert json.loads(to_text(found)) == found
+    assert sum('"run": "mixant"' in line for line in to_text(found).splitlines()) == 2
+
+
+def test_a_row_is_mean_and_deviation_over_its_runs(make_run, tmp_path):
+    rows = {"ours": "mixant", "below": {"run": "mixant", "method": "baseline"}, "none": "other"}
+    grid = runs_table(made(make_run, tmp_path), "t", rows=rows, **TABLE)
+    half = stdev([5.0 - 2.75, 7.0 - 2.75])
+    assert grid.rows == (
+        ("ours", "2", f"29.2 ± {stdev([27.25, 31.25]):.1f}", "-", "-"),
+        ("below", "2", f"{(2.25 + 4.25) / 2:.1f} ± {half:.1f}", "-", "-"),
+        ("none", "0", "-", "-", "-"),
+    )
+
+
+def test_without_rows_every_run_is_one(make_run, tmp_path):
+    grid = runs_table(made(make_run, tmp_path), "t", **TABLE)
+    assert [row[:2] for row in grid.rows] == [("mixant", "2")]
+
+
+def test_only_tables_change_and_an_unknown_one_is_named(make_run, tmp_path):
+    block = "<!-- evidence: {0} -->\n{1}<!-- end of {0} -->"
+    text = "before\n" + block.format("dense", "old\n") + "\nafter\n"
+    described = {"dense": {**TABLE, "rows": {"ours": "mixant"}}}
+    found = made(make_run, tmp_path)
+    once = update(text, found, described)
+    assert once.startswith("before\n<!-- evidence: dense -->\n| method | runs |")
+    assert once.endswith("|\n<!-- end of dense -->\nafter\n")
+    assert update(once, found, described) == once
+    with pytest.raises(
+        ConfigError, match="no table 'other' of evidence: choose from dense, claims"
+    ):
+        update(block.format("other", ""), found, described)
+
+
+def plan_of(folder, **data):
+    """Write a plan with one part on a data set below a folder, and no label studies."""
+    (folder / "experiments").mkdir()
+    part = {"title": "One", "data": "one", "sweep": "experiments/x.yaml", "seeds": [0, 1]}
+    content = {
+        "data": {"one": {"prepare": "synthetic", **data}},
+        "parts": {"first": part, "second": {**part, "quick": True}},
+        "labels": {"data": "other"},
+        "tables": {},
+    }
+    (folder / "experiments" / "evidence.yaml").write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch, make_run):
+    """Commands that are run, here only written down: the sweep of the first part fails."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Part, "planned", lambda part, jobs: [])
+    monkeypatch.setattr(command, "RUNS", Path("runs"))
+    said = []
+
+    def record(words):
+        said.append(words)
+        if words[0] == "sweep" and "runs/evidence/first" in words:
+            raise SystemExit(1)
+        if words[0] == "sweep":
+            make_run("evidence/second/mixant")
+
+    monkeypatch.setattr(command, "run_command", record)
+    return said
+
+
+def test_a_part_that_fails_stops_no_other_and_all_is_written(tmp_path, commands, capsys):
+    plan_of(tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        main(["evidence", "run", "--jobs", "1"])
+    assert [words[0] for words in commands] == ["prepare", "sweep", "sweep"]
+    assert commands[1][-4:] == ["0", "1", "--set", "data.path=data/evidence/one.h5"]
+    found = read_evidence(tmp_path / "evidence" / "evidence.json")
+    assert list(found["parts"]) == ["second"]
+    assert (tmp_path / "evidence" / "index.html").is_file()
+    assert "failed runs in: first; the same command tries them again" in capsys.readouterr().err
+
+
+def test_dry_run_tells_the_time_and_trains_nothing(tmp_path, commands, capsys):
+    plan_of(tmp_path)
+    main(["evidence", "run", "--quick", "--dry-run", "--jobs", "3"])
+    assert [words[0] for words in commands] == ["prepare"]
+    assert "evidence: 0 of 0 runs to do, 3 at a time: about 0 min" in capsys.readouterr().err
+
+
+def test_real_labels_are_a_folder_or_an_archive(tmp_path, commands, capsys):
+    plan_of(tmp_path, labels="breakfast")
+    with pytest.raises(SystemExit, match="2"):
+        main(["evidence", "run"])
+    said = capsys.readouterr().err
+    assert "no real labels (no --labels): what needs one.h5" in said
+    assert "anticipate: nothing to run: name a folder of real labels with --labels" in said
+    (tmp_path / "release" / "breakfast").mkdir(parents=True)
+    with tarfile.open(tmp_path / "release" / "breakfast.tar.xz", "w:xz") as archive:
+        archive.add(tmp_path / "release" / "breakfast", "breakfast")
+    main(["evidence", "run", "--labels", "release", "--dry-run"])
+    assert commands[-1][-2:] == ["--source", "release/breakfast"]
+    (tmp_path / "release" / "breakfast").rmdir()
+    main(["evidence", "run", "--labels", "release", "--dry-run"])
+    assert commands[-1][-2:] == ["--source", "data/evidence/labels/breakfast"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        (None, ["tables", "e.json"], "e.json cannot be read"),
+        ("[]", ["tables", "e.json"], "e.json lacks claims, labels, machine, parts or one of them"),
+        (None, ["run", "--labels", "nowhere"], "--labels nowhere: no such folder"),
+    ],
+)
+def test_mistakes_are_one_line(content, words, message, tmp_path, commands, capsys):
+    plan_of(tmp_path, labels="breakfast")
+    if content:
+        (tmp_path / "e.json").write_text(content)
+    with pytest.raises(SystemExit, match="2"):
+        main(["evidence", *words])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert commands == []
