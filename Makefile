@@ -7,10 +7,10 @@ NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || 
 TEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ablations report dashboard notebooks test test-fast gpu-check check format clean
+.PHONY: help setup demo ablations report evidence evidence-tables dashboard notebooks test test-fast gpu-check check format clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@$(NEW_ENOUGH)
@@ -28,6 +28,13 @@ ablations: $(READY)  ## run every ablation, or STUDY=experts; PROFILE=demo: smal
 
 report: $(READY)  ## tables, figures and verdicts from finished runs (RUNS=runs OUTPUT=report)
 	$(BIN)/anticipate report $(or $(RUNS),runs) --output $(or $(OUTPUT),report)
+
+evidence: $(READY)  ## check the papers' claims without real features: LABELS=DIR, EVIDENCE=quick for the hour
+	$(BIN)/anticipate evidence run $(if $(LABELS),--labels $(LABELS)) $(if $(EVIDENCE),--$(EVIDENCE))
+
+evidence-tables: $(READY)  ## write the tables of the documents from what make evidence found
+	cp evidence/evidence.json experiments/evidence.json
+	$(BIN)/anticipate evidence tables
 
 dashboard: $(READY)  ## open TensorBoard on all runs (RUNS=runs)
 	$(BIN)/tensorboard --logdir $(or $(RUNS),runs)

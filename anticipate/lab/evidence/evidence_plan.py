@@ -1,4 +1,4 @@
-"""What `experiments/evidence.yaml` asks for: data files, parts, and how long they will take here.
+"""What `evidence.yaml` asks for: data files, parts, and how long they will take here.
 
 A part is a sweep in a folder of runs of its own. What a run costs is known from `evidence.json`,
 which a machine of known speed has made.
@@ -16,9 +16,9 @@ import numpy as np
 from anticipate.lab.sweep.plan import Planned
 from anticipate.lab.sweep.run_sweep import planned_runs
 from anticipate.lab.sweep.sweep_command import parse
-from anticipate.training.settings import find_file, read_yaml
+from anticipate.training.settings import read_yaml
 
-PLAN = Path("experiments/evidence.yaml")
+PLAN = Path(__file__).parent / "evidence.yaml"
 RUNS, DATA = Path("runs/evidence"), Path("data/evidence")
 
 
@@ -72,7 +72,7 @@ def read_plan(quick: bool = False) -> Plan:
     Args:
         quick: Leave out what is not marked as quick, and all seeds but the first.
     """
-    content = read_yaml(find_file(PLAN).read_text())
+    content = read_yaml(PLAN.read_text())
     parts = [
         Part(
             name,

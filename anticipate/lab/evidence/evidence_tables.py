@@ -1,6 +1,6 @@
 """The tables of the documents, from `evidence.json`: each between two comments that name it.
 
-A table of runs is described in `experiments/evidence.yaml`: its part, its columns, and for each row
+A table of runs is described in `evidence.yaml`: its part, its columns, and for each row
 the run and, for a baseline, the method. The others are functions here.
 """
 
@@ -120,7 +120,7 @@ def _summary(values: Sequence[float | None], column: str) -> str:
     if not known:
         return ABSENT
     decimals = DENSE_MEASURES[column].decimals if column in DENSE_MEASURES else 1
-    spread = f" ± {stdev(known):.{decimals}f}" if len(known) > 1 and column != CPU else ""
+    spread = f" ± {stdev(known):.{decimals}f}" if len({*known}) > 1 and column != CPU else ""
     return f"{fmean(known):.{decimals}f}{spread}"
 
 
@@ -183,17 +183,20 @@ def recognition(evidence: Evidence) -> Grid:
     """Return the scores of baselines by the share of the observed frames that are right."""
     studied = evidence["labels"]["labels"]
     some = next(value for key, value in studied.items() if _is_ratio(key))["recognition"]
-    rows = []
-    for confused, methods in some.items():
-        for method, scores in methods.items():
-            for measure in scores:
-                title = TITLES.get(measure, f"{measure.replace('_', ' ')} (%)")
-                values = _mean(studied, "recognition", confused, method, measure)
-                rows.append([f"{method}, {title}", f"a class {confused}", *_numbers(values)])
+    shown = {
+        "observed frames that are right (%)": ("recognised", "frames"),
+        "last-label, Mean MoC": ("last-label", "mean_moc"),
+        "tri-gram, Mean MoC": ("tri-gram", "mean_moc"),
+        "tri-gram, Top-1 MoC of 25": ("tri-gram", "top1_moc"),
+    }
+    rows = [
+        [label, confused, *_numbers(_mean(studied, "recognition", confused, *path))]
+        for confused in some
+        for label, path in shown.items()
+    ]
     asked = [f"{100 * accuracy:.0f} %" for accuracy in studied["accuracies"]]
-    lead = ["segments that stay right, as asked", "mistaken for"]
     title = "Recognition: scores of baselines by mistakes in the observed labels"
-    return _grid("recognition", title, lead, asked, rows)
+    return _grid("recognition", title, ["segments right", "else a class"], asked, rows)
 
 
 def samples(evidence: Evidence) -> Grid:
@@ -237,19 +240,17 @@ def splits(evidence: Evidence) -> Grid:
     """Return what needs labels alone on each split, with mean and standard deviation."""
     labels, rows = evidence["labels"], []
     numbers = sorted(int(key.removeprefix("split_")) for key in labels if key.startswith("split_"))
-    measures = {"Mean MoC": "1", "Top-1 MoC of 25": "25"}
-    for title, size in measures.items():
-        for name in labels["split_1"]:
-            values = [
-                _mean(labels[f"split_{n}"][name], "top1_moc_by_samples", size) for n in numbers
-            ]
-            rows.append([f"{name}, {title}", *_over_splits(values)])
-        runs = _runs(evidence, "breakfast_splits", "uaaa_breakfast_cpu")
-        measure = {"1": "mean_moc", "25": "top1_moc"}[size]
-        by_split = {run["split"]: _value(run, None, measure) for run in runs}
-        rows.append(
-            [f"UAAA (ground truth), {title}", *_over_splits(list(map(by_split.get, numbers)))]
-        )
+    uaaa = {run["split"]: run for run in _runs(evidence, "breakfast_splits", "uaaa_breakfast_cpu")}
+    for title, size, measure in (("Mean MoC", "1", "mean_moc"), ("Top-1 MoC", "25", "top1_moc")):
+        for name, document in labels["split_1"].items():
+            if measure == "mean_moc" or _mean(document, "calibration_error_of_samples"):
+                documents = [labels[f"split_{number}"][name] for number in numbers]
+                values = [_mean(one, "top1_moc_by_samples", size) for one in documents]
+                rows.append([f"{name}, {title}", *_over_splits(values)])
+        for column in (measure, MAJORITY) if measure == "mean_moc" else (measure,):
+            values = [_value(uaaa[n], None, column) if n in uaaa else None for n in numbers]
+            name = "UAAA (majority)" if column == MAJORITY else "UAAA"
+            rows.append([f"{name} (ground truth), {title}", *_over_splits(values)])
     headings = [*(f"split {n}" for n in numbers), "mean ± standard deviation"]
     title = "What needs labels alone, on every split"
     return _grid("splits", title, ["after the annotation"], headings, rows)

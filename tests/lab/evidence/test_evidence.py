@@ -11,6 +11,7 @@ import yaml
 from anticipate.cli import main
 from anticipate.errors import ConfigError
 from anticipate.lab.evidence import evidence_command as command
+from anticipate.lab.evidence import evidence_plan
 from anticipate.lab.evidence.evidence_command import DOCUMENTS, read_evidence
 from anticipate.lab.evidence.evidence_file import FILE, document, to_text
 from anticipate.lab.evidence.evidence_plan import Part, read_plan, seconds_to_do
@@ -129,8 +130,7 @@ def test_only_tables_change_and_an_unknown_one_is_named(make_run, tmp_path):
 
 
 def plan_of(folder, **data):
-    """Write a plan with one part on a data set below a folder, and no label studies."""
-    (folder / "experiments").mkdir()
+    """Write a plan with two parts on a data set into a folder, and no label studies."""
     part = {"title": "One", "data": "one", "sweep": "experiments/x.yaml", "seeds": [0, 1]}
     content = {
         "data": {"one": {"prepare": "synthetic", **data}},
@@ -138,7 +138,7 @@ def plan_of(folder, **data):
         "labels": {"data": "other"},
         "tables": {},
     }
-    (folder / "experiments" / "evidence.yaml").write_text(yaml.safe_dump(content))
+    (folder / "plan.yaml").write_text(yaml.safe_dump(content))
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def commands(tmp_path, monkeypatch, make_run):
     """Commands that are run, here only written down: the sweep of the first part fails."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Part, "planned", lambda part, jobs: [])
-    monkeypatch.setattr(command, "RUNS", Path("runs"))
+    monkeypatch.setattr(evidence_plan, "PLAN", tmp_path / "plan.yaml")
     said = []
 
     def record(words):
