@@ -68,14 +68,11 @@ def run_installed(site, folder, *words):
     ).stdout
 
 
-def test_the_wheel_brings_every_recipe(installed):
-    for folder in ("configs", "experiments"):
-        ours = {p.relative_to(ROOT): p.read_text() for p in (ROOT / folder).rglob("*.yaml")}
-        recipes = installed / "anticipate" / "recipes"
-        theirs = {
-            p.relative_to(recipes): p.read_text() for p in recipes.rglob(f"{folder}/**/*.yaml")
-        }
-        assert theirs == ours
+def test_the_wheel_brings_every_recipe_and_the_evidence(installed):
+    recipes = installed / "anticipate" / "recipes"
+    for pattern in ("configs/**/*.yaml", "experiments/**/*.yaml", "experiments/evidence.json"):
+        ours = {p.relative_to(ROOT): p.read_text() for p in ROOT.glob(pattern)}
+        assert {p.relative_to(recipes): p.read_text() for p in recipes.glob(pattern)} == ours
 
 
 @pytest.mark.slow
