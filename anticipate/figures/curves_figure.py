@@ -21,7 +21,10 @@ from anticipate.figures.style import (
 
 COLORS = ("#1f5f99", "#b5651d", "#4d8f4d", "#8a4f9e", "#222222")
 """Of the curves in their order, apart for colour-blind eyes too."""
-HEIGHT = 2.9
+LINES = ("-", "--", ":")
+"""Of the first curves that have all the colours, of the next, and so on."""
+HEIGHT, MANY, ROW_HEIGHT = 2.9, 4, 0.18
+"""Inches with up to so many names in the legend, and of each row of names more."""
 LINE_INCHES = 0.6
 """Width of what stands before a name in the legend."""
 
@@ -42,30 +45,34 @@ class CurvesPanel(NamedTuple):
 
 
 def curves_figure(panels: Sequence[CurvesPanel], title: str, note: str = "") -> Figure:
-    """Draw panels of curves; a name has one colour in all of them.
+    """Draw panels of curves; a name has one colour and line in all of them.
 
     Args:
         panels: At least one.
         title: What is shown.
         note: Caveat to print in the corner.
     """
-    figure = new_figure((WIDTH, HEIGHT), title, note)
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    looks = [(color, line) for line in LINES for color in COLORS]
+    styles = {name: looks[place % len(looks)] for place, name in enumerate(names)}
+    column = LINE_INCHES + max(text_inches(name, TEXT_SIZE) for name in names)
+    columns = max(int(WIDTH / column), 1)
+    rows = -(-max(len(names) - MANY, 0) // columns)
+    figure = new_figure((WIDTH, HEIGHT + ROW_HEIGHT * rows), title, note)
     handles: dict[str, Any] = {}
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         if panel.diagonal:
             axes.plot([0, 1], [0, 1], color="#d9d9d6", linewidth=1.0)
         for name, points in panel.curves.items():
-            color = COLORS[names.index(name) % len(COLORS)]
-            style = {"marker": "o", "markersize": 3.0} if panel.marked else {}
-            (handles[name],) = axes.plot(*points.T, color=color, linewidth=1.2, **style)
+            color, line = styles[name]
+            marks = {"marker": "o", "markersize": 3.0} if panel.marked else {}
+            (handles[name],) = axes.plot(*points.T, line, color=color, linewidth=1.2, **marks)
         _dress(axes, panel)
-    column = LINE_INCHES + max(text_inches(name, TEXT_SIZE) for name in names)
     figure.legend(
         handles.values(),
         handles.keys(),
         loc="outside lower center",
-        ncols=max(int(WIDTH / column), 1),
+        ncols=columns,
         frameon=False,
         fontsize=TEXT_SIZE,
         labelcolor=INK,

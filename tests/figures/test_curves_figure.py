@@ -33,3 +33,11 @@ def test_axes_and_legend_say_what_is_shown():
     assert (right.get_xlabel(), right.get_ylabel()) == ("share", "frequency")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
     assert "note" in [text.get_text() for text in figure.texts]
+
+
+def test_many_curves_differ_in_colour_or_line():
+    curves = {str(number): ONE + number for number in range(15)}
+    figure = curves_figure([CurvesPanel("x", "y", curves)], "title")
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) == 15
+    assert figure.get_figheight() > draw().get_figheight()

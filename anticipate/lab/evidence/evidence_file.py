@@ -21,7 +21,7 @@ from anticipate.machine import cpu_name
 from anticipate.protocol.measures import DENSE_MEASURES
 
 FILE = Path("experiments/evidence.json")
-DECIMALS = 3
+DECIMALS = 4
 
 
 def document(

@@ -93,7 +93,7 @@ def test_the_file_holds_means_and_is_read_as_it_was_written(make_run, tmp_path):
     runs = found["parts"]["dense"]["runs"]
     # Of `dense_scores`: score - 20 - 10 x horizon, horizons .1 .2 .3 .5.
     assert [run["scores"]["MixANT"]["mean_moc"] for run in runs] == [27.25, 31.25]
-    assert found["labels"] == {"split_1": {"x": 0.333}}
+    assert found["labels"] == {"split_1": {"x": 0.3333}}
     assert json.loads(to_text(found)) == found
     assert sum('"run": "mixant"' in line for line in to_text(found).splitlines()) == 2
 
