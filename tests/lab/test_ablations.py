@@ -70,7 +70,7 @@ NETWORKS = {"dense": "model.init_args.denoiser", "short_term": "model.init_args.
 
 TINY = {
     **{"d_model": 8, "d_state": 2, "hidden_dim": 8, "state_dim": 8, "num_heads": 2},
-    **{"num_inference_steps": 2, "num_samples": 2},
+    **{"num_inference_steps": 2, "num_samples": 2, "encoding_steps": 1},
 }
 """What makes a network narrow and a model quick to sample from."""
 
