@@ -7,6 +7,7 @@ systems and the studies that matter, scores what labels alone show, and writes o
 """
 
 import json
+import lzma
 import sys
 import tarfile
 from argparse import Namespace
@@ -137,8 +138,11 @@ def _label_folder(name: str, labels: Path | None) -> Path | None:
         return labels / name
     if not archive.is_file():
         return None
-    with tarfile.open(archive) as release:
-        release.extractall(unpacked, filter="data")
+    try:
+        with tarfile.open(archive) as release:
+            release.extractall(unpacked, filter="data")
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{archive} cannot be unpacked ({error}): copy it again") from error
     return unpacked / name if (unpacked / name).is_dir() else unpacked
 
 

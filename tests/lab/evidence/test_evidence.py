@@ -194,6 +194,10 @@ def test_real_labels_are_a_folder_or_an_archive(tmp_path, commands, capsys):
     (tmp_path / "release" / "breakfast").rmdir()
     main(["evidence", "run", "--labels", "release", "--dry-run"])
     assert commands[-1][-2:] == ["--source", "data/evidence/labels/breakfast"]
+    (tmp_path / "release" / "breakfast.tar.xz").write_bytes(b"half")
+    with pytest.raises(SystemExit, match="2"):
+        main(["evidence", "run", "--labels", "release", "--dry-run"])
+    assert "breakfast.tar.xz cannot be unpacked" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
