@@ -33,8 +33,8 @@ evidence: $(READY)  ## check the papers' claims without real features: LABELS=DI
 	$(BIN)/anticipate evidence run $(if $(LABELS),--labels $(LABELS)) $(if $(EVIDENCE),--$(EVIDENCE))
 
 evidence-tables: $(READY)  ## write the tables of the documents from what make evidence found
+	$(BIN)/anticipate evidence tables evidence/evidence.json
 	cp evidence/evidence.json experiments/evidence.json
-	$(BIN)/anticipate evidence tables
 
 dashboard: $(READY)  ## open TensorBoard on all runs (RUNS=runs)
 	$(BIN)/tensorboard --logdir $(or $(RUNS),runs)

@@ -92,6 +92,8 @@ def run(options: Namespace) -> None:
     plan = read_plan(options.quick)
     usable = {name for name in plan.data if _make_data(name, plan, options.labels)}
     parts = [part for part in plan.parts if part.data in usable]
+    if options.output.exists() and not options.output.is_dir():
+        raise ConfigError(f"--output {options.output}: expected a folder, found a file")
     if not parts:
         raise ConfigError("nothing to run: name a folder of real labels with --labels")
     work = seconds_of_work()
@@ -235,11 +237,20 @@ def write_tables(options: Namespace) -> None:
     Raises:
         DataError: There is no such file, or it is none of `evidence run`.
     """
-    evidence = read_evidence(options.file)
-    for path in DOCUMENTS:
-        if path.is_file():
-            write_whole(path, update(path.read_text(), evidence, read_plan().tables))
-            notice(f"tables written: {path}")
+    evidence, tables = read_evidence(options.file), read_plan().tables
+    found = [path for path in DOCUMENTS if path.is_file()]
+    if not found:
+        raise DataError(f"no {' or '.join(map(str, DOCUMENTS))} here: start where the clone is")
+    try:
+        texts = {path: update(path.read_text(), evidence, tables) for path in found}
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise DataError(
+            f"{options.file} lacks what the tables need ({error}): they are made of a whole "
+            "anticipate evidence run, with real labels"
+        ) from error
+    for path, text in texts.items():
+        write_whole(path, text)
+        notice(f"tables written: {path}")
 
 
 def read_evidence(path: Path) -> Mapping[str, Any]:

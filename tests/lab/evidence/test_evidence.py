@@ -200,6 +200,23 @@ def test_real_labels_are_a_folder_or_an_archive(tmp_path, commands, capsys):
     assert "breakfast.tar.xz cannot be unpacked" in capsys.readouterr().err
 
 
+def test_a_file_without_label_studies_changes_no_document(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.json").write_text('{"machine": {}, "parts": {}, "claims": [], "labels": {}}')
+    with pytest.raises(SystemExit, match="2"):
+        main(["evidence", "tables", "e.json"])
+    (tmp_path / "experiments").mkdir()
+    blocks = ("<!-- evidence: readme -->\n<!-- end of readme -->\n", "splits")
+    (tmp_path / "README.md").write_text(blocks[0])
+    (tmp_path / "experiments" / "README.md").write_text(blocks[0].replace("readme", blocks[1]))
+    with pytest.raises(SystemExit, match="2"):
+        main(["evidence", "tables", "e.json"])
+    assert (tmp_path / "README.md").read_text() == blocks[0]
+    first, second = capsys.readouterr().err.splitlines()
+    assert "no README.md or experiments/README.md here" in first
+    assert "e.json lacks what the tables need ('split_1')" in second
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
