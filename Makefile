@@ -34,7 +34,6 @@ evidence: $(READY)  ## check the papers' claims without real features: LABELS=DI
 
 evidence-tables: $(READY)  ## write the tables of the documents from what make evidence found
 	$(BIN)/anticipate evidence tables evidence/evidence.json
-	cp evidence/evidence.json experiments/evidence.json
 
 dashboard: $(READY)  ## open TensorBoard on all runs (RUNS=runs)
 	$(BIN)/tensorboard --logdir $(or $(RUNS),runs)

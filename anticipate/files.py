@@ -1,5 +1,6 @@
 """What a run folder holds, names that may become paths, and writing a file whole or not at all."""
 
+import json
 from pathlib import Path
 
 from anticipate.errors import AnticipateError
@@ -27,6 +28,14 @@ READABLE_METRICS = ("0.1", "0.2")
 def run_folder(run_dir: Path, name: str, split: int, seed: int) -> Path:
     """Return the folder of a run."""
     return run_dir / name / f"split_{split}" / f"seed_{seed}"
+
+
+def tested(folder: Path) -> bool:
+    """Return whether a run has its scores, its last step: half a file is none, and made again."""
+    try:
+        return "scores" in json.loads((folder / METRICS).read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def check_name(name: str, what: str, error: type[AnticipateError]) -> str:

@@ -1,20 +1,22 @@
-"""How far the means of two settings may differ by chance.
+"""How far the means of two settings may differ by chance: the paired t-test.
 
-The runs of a study form a table: settings down, pairs of split and seed across. What is left of a
-score after the mean of its row and of its column have been taken away is noise; with two settings
-this is the paired t-test.
+Runs are paired by split and seed, and only the two settings that are compared say how large the
+noise is: the spread of another one of the study may be many times theirs.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from scipy.stats import nct
 from scipy.stats import t as student
 
 CONFIDENCE = 0.95
+POWER = 0.8
 MOST_SEEDS = 100
 """Where more would be needed to tell two settings apart, their difference does not matter."""
+LARGEST_EFFECT = 1e4
+"""In deviations; the noncentral distribution of Student is not computed reliably far beyond."""
 
 Series = Mapping[tuple[str, int], float]
 """A score of one setting by split and seed."""
@@ -24,25 +26,45 @@ class Difference(NamedTuple):
     """How much higher one mean is than another."""
 
     mean: float
-    margin: float | None
-    """Half the width of its confidence interval; None where there is one run per setting."""
-    seeds: float
-    """With about how many, on the same splits, this difference would be clear of this noise;
-    infinite beyond `MOST_SEEDS`, and where the noise is unknown."""
-
-
-class Noise(NamedTuple):
-    """What chance does to a single score."""
-
     deviation: float
-    num_settings: int
-    """How many it was estimated from."""
+    """Standard deviation over the pairs of runs; infinite, as it is unknown, with one pair."""
+    num_runs: int
+    """Pairs of runs."""
+    num_splits: int
 
-    def margin(self, num_runs: Int[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
-        """Return half the width of the interval of a difference of means of so many runs each."""
-        degrees = (self.num_settings - 1) * (num_runs - 1)
-        quantile = student.ppf((1 + CONFIDENCE) / 2, degrees)
-        return np.asarray(quantile * self.deviation * np.sqrt(2 / num_runs))
+    def margin(self, comparisons: int = 1) -> float:
+        """Return half the width of the confidence interval; infinite with one pair of runs.
+
+        Args:
+            comparisons: Of how many intervals all shall be right with the given confidence
+                (Bonferroni's correction).
+        """
+        if self.num_runs == 1:
+            return np.inf
+        quantile = student.ppf(_level(comparisons), self.num_runs - 1)
+        return float(quantile * self.deviation / np.sqrt(self.num_runs))
+
+    def seeds(self, comparisons: int = 1) -> float:
+        """Return with how many seeds, on the same splits, such a difference is shown.
+
+        That is, with a probability of `POWER` where the true difference and the true noise are
+        those that were measured. Infinite beyond `MOST_SEEDS`.
+
+        Args:
+            comparisons: As for `margin`.
+        """
+        if not self.deviation:
+            return 2.0 if self.mean else np.inf
+        runs = self.num_splits * np.arange(1, MOST_SEEDS + 1)
+        runs = runs[runs > 1]
+        quantiles = student.ppf(_level(comparisons), runs - 1)
+        effects = np.sqrt(runs) * min(abs(self.mean) / self.deviation, LARGEST_EFFECT)
+        enough = runs[nct.sf(quantiles, runs - 1, effects) >= POWER]
+        return float(min(enough, default=np.inf)) / self.num_splits
+
+
+def _level(comparisons: int) -> float:
+    return 1 - (1 - CONFIDENCE) / (2 * comparisons)
 
 
 def common_keys(points: Mapping[str, Series]) -> list[tuple[str, int]]:
@@ -51,42 +73,12 @@ def common_keys(points: Mapping[str, Series]) -> list[tuple[str, int]]:
     return sorted(set.intersection(*keys)) if keys else []
 
 
-def noise(points: Mapping[str, Series]) -> Noise | None:
-    """Estimate the noise of a study from what settings and splits do not explain.
-
-    Args:
-        points: Scores by setting.
-
-    Returns:
-        None with one run or one setting: then noise cannot be separated from effect.
-    """
-    keys = common_keys(points)
-    if len(keys) < 2 or len(points) < 2:
-        return None
-    table = np.array([[series[key] for key in keys] for series in points.values()])
-    rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
-    degrees = (table.shape[0] - 1) * (table.shape[1] - 1)
-    return Noise(float(np.sqrt((rest**2).sum() / degrees)), len(points))
-
-
-def difference(points: Mapping[str, Series], better: str, worse: str) -> Difference:
-    """Compare two settings of a study over the pairs of split and seed that all settings have.
-
-    Args:
-        points: Scores by setting; some pair must be common to all.
-        better: Setting whose mean comes first.
-        worse: Setting whose mean is taken away.
-    """
-    keys = common_keys(points)
-    mean = float(np.mean([points[better][key] - points[worse][key] for key in keys]))
-    estimate = noise(points)
-    if estimate is None:
-        return Difference(mean, None, np.inf)
-    num_splits = len({split for split, _ in keys})
-    seeds = np.arange(1, MOST_SEEDS + 1)
-    enough = seeds[estimate.margin(num_splits * seeds) < abs(mean)]
-    margin = float(estimate.margin(np.array(len(keys))))
-    return Difference(mean, margin, float(min(enough, default=np.inf)))
+def difference(better: Series, worse: Series) -> Difference:
+    """Compare two settings over the pairs of split and seed that both have, at least one."""
+    keys = common_keys({"better": better, "worse": worse})
+    gaps = [better[key] - worse[key] for key in keys]
+    deviation = float(np.std(gaps, ddof=1)) if len(gaps) > 1 else np.inf
+    return Difference(float(np.mean(gaps)), deviation, len(gaps), len({split for split, _ in keys}))
 
 
 class Summary(NamedTuple):

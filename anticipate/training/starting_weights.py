@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 
 from anticipate.errors import ConfigError
-from anticipate.files import CHECKPOINT, METRICS, SAME_AS, check_name, run_folder
+from anticipate.files import CHECKPOINT, SAME_AS, check_name, run_folder, tested
 from anticipate.models.segment_anticipator import GROUND_TRUTH, observer_of
 from anticipate.training.checkpoints import load_weights, read_checkpoint
 from anticipate.training.provenance import check_provenance
@@ -71,7 +71,7 @@ def results_of(folder: Path, run_dir: Path) -> Path:
 
 def finished(folder: Path, run_dir: Path) -> bool:
     """Return whether a run, or that of equal settings in its place, has been tested."""
-    return (results_of(folder, run_dir) / METRICS).is_file()
+    return tested(results_of(folder, run_dir))
 
 
 def start(

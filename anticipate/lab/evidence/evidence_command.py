@@ -12,16 +12,17 @@ import sys
 import tarfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from anticipate.cli import main as run_command
 from anticipate.console import CommandParser, at_least_one, notice
-from anticipate.errors import ConfigError, DataError
+from anticipate.datasets.file.data_file import DataFile
+from anticipate.errors import AnticipateError, ConfigError, DataError
 from anticipate.files import CHECKPOINT, CONFIG, PREDICTIONS, run_folder, write_whole
-from anticipate.lab.evidence.evidence_file import FILE, document, to_text
+from anticipate.lab.evidence.evidence_file import FILE, document, fault_of, keys_of_runs, to_text
 from anticipate.lab.evidence.evidence_plan import (
     DATA,
     RUNS,
@@ -34,6 +35,7 @@ from anticipate.lab.evidence.evidence_plan import (
 from anticipate.lab.evidence.evidence_tables import LABEL_TABLES, TABLES, update
 from anticipate.lab.report.report_page import LabelPart, write_report
 from anticipate.lab.report.runs import Collection, collect
+from anticipate.lab.sweep.plan import Planned
 from anticipate.machine import usable_cores
 from anticipate.training.settings import find_file
 
@@ -46,8 +48,6 @@ PICTURES = {
     "durations": "Durations and numbers of segments",
 }
 """Figures of the label studies, by the names of their files."""
-KEYS = {"machine", "parts", "claims", "labels"}
-"""What every `evidence.json` holds."""
 LABELS = RUNS / "labels"
 """Folder of the label studies."""
 
@@ -82,6 +82,9 @@ def main(argv: list[str]) -> None:
     command.set_defaults(run=run)
     command = commands.add_parser("tables", help="write the tables of README.md from the file")
     command.add_argument("file", nargs="?", type=Path, default=FILE, metavar="evidence.json")
+    command.add_argument(
+        "--replace", action="store_true", help=f"also where {FILE} has runs that the file lacks"
+    )
     command.set_defaults(run=write_tables)
     options = parser.parse_args(argv[1:])
     options.run(options)
@@ -90,10 +93,10 @@ def main(argv: list[str]) -> None:
 def run(options: Namespace) -> None:
     """Make everything, or say how long it takes; exit with code 1 when a run failed."""
     plan = read_plan(options.quick)
-    usable = {name for name in plan.data if _make_data(name, plan, options.labels)}
-    parts = [part for part in plan.parts if part.data in usable]
     if options.output.exists() and not options.output.is_dir():
         raise ConfigError(f"--output {options.output}: expected a folder, found a file")
+    usable = {name for name in plan.data if _make_data(name, plan, options.labels)}
+    parts = [part for part in plan.parts if part.data in usable]
     if not parts:
         raise ConfigError("nothing to run: name a folder of real labels with --labels")
     work = seconds_of_work()
@@ -101,11 +104,11 @@ def run(options: Namespace) -> None:
     if options.dry_run:
         return
     failed = [part.name for part in parts if not _succeeds(part.words(options.jobs))]
-    if plan.labels["data"] in usable:
-        _study_labels(plan)
-    _write(parts, work, options.output)
+    if plan.labels["data"] in usable and not _study_labels(plan):
+        failed.append("label studies")
+    _write(work, options.output)
     if failed:
-        notice(f"failed runs in: {', '.join(failed)}; the same command tries them again")
+        notice(f"failed: {', '.join(failed)}; the same command tries them again")
         sys.exit(1)
 
 
@@ -114,7 +117,8 @@ def _make_data(name: str, plan: Plan, labels: Path | None) -> bool:
     file, recipe = DATA / f"{name}.h5", plan.data[name]
     if name not in {part.data for part in plan.parts}:
         return False
-    if file.is_file():
+    if file.exists():
+        _check_data(file, recipe, labels)
         return True
     words = ["prepare", *recipe["prepare"].split(), "--output", str(file)]
     if "labels" in recipe:
@@ -127,6 +131,26 @@ def _make_data(name: str, plan: Plan, labels: Path | None) -> bool:
     DATA.mkdir(parents=True, exist_ok=True)
     run_command(words)
     return True
+
+
+def _check_data(file: Path, recipe: Mapping[str, str], labels: Path | None) -> None:
+    """See that a data file is the one, and say so where it was not made of the labels asked for.
+
+    Raises:
+        DataError: It is damaged, or of another data set.
+    """
+    again = f"anticipate evidence run, after you have deleted {file}"
+    with DataFile(file, again) as data:
+        found, source = data.dataset, Path(data.source)
+    expected = recipe["prepare"].split()[0]
+    if found != expected:
+        raise DataError(f"{file} holds {found}, expected {expected}: make it with: {again}")
+    asked = labels / recipe["labels"] if labels and "labels" in recipe else None
+    if asked and asked.is_dir() and asked.resolve() != source.resolve():
+        notice(
+            f"{file} was made from {source}, and {asked} is not read: to use those labels, "
+            f"delete the file and {RUNS}"
+        )
 
 
 def _label_folder(name: str, labels: Path | None) -> Path | None:
@@ -149,7 +173,12 @@ def _label_folder(name: str, labels: Path | None) -> Path | None:
 
 
 def _tell_time(parts: Sequence[Part], jobs: int, work: float) -> None:
-    planned = [(part.name, one) for part in parts for one in part.planned(jobs)]
+    planned: list[tuple[str, Planned]] = []
+    for part in parts:
+        try:
+            planned += [(part.name, one) for one in part.planned(jobs)]
+        except AnticipateError as error:
+            notice(f"{part.name} cannot be run as it is, the others can: {error}")
     todo = [(part, one.run.name) for part, one in planned if one.step in ("train", "resume")]
     known = read_evidence(find_file(FILE))
     runs = {name: part["runs"] for name, part in known["parts"].items()}
@@ -175,43 +204,59 @@ def _succeeds(words: list[str]) -> bool:
     return True
 
 
-def _study_labels(plan: Plan) -> None:
-    """Write the documents and figures of the label studies."""
+def _study_labels(plan: Plan) -> bool:
+    """Write the documents and figures of the label studies; return whether all was possible."""
     part = next(part for part in plan.parts if part.name == plan.labels["part"])
     data = ("--data", str(part.file))
-    _save_json("labels", ["score", "labels", *data, "--split", "1", "--output", str(LABELS)])
+    words = ["score", "labels", *data, "--split", "1", "--output", str(LABELS)]
+    whole = _save_json("labels", words)
     for split in plan.labels["splits"]:
         words = ["score", "futures", *data, "--split", str(split), "--samples", "100"]
-        _save_json(f"split_{split}", words)
-    files = [file for name in plan.labels["futures"] if (file := _predictions(part, name))]
-    words = ["score", "futures", *map(str, files), *data, "--split", "1", "--allow-missing"]
-    _save_json("futures", [*words, "--output", str(LABELS)])
+        whole &= _save_json(f"split_{split}", words)
+    folders = [run_folder(part.folder, name, 1, part.seeds[0]) for name in plan.labels["futures"]]
+    trained = [folder for folder in folders if (folder / CHECKPOINT).is_file()]
+    whole &= all([_sample(folder, part.folder) for folder in trained])
+    files = [str(file) for folder in trained if (file := folder / PREDICTIONS).is_file()]
+    words = ["score", "futures", *files, *data, "--split", "1", "--allow-missing"]
+    return _save_json("futures", [*words, "--output", str(LABELS)]) and whole
 
 
-def _predictions(part: Part, name: str) -> Path | None:
-    """Return the futures of a run, sampled where they are not there; None without the run."""
-    folder = run_folder(part.folder, name, 1, part.seeds[0])
-    file = folder / PREDICTIONS
-    if not (folder / CHECKPOINT).is_file():
-        return None
-    if not file.is_file():
-        words = ["predict", "--config", str(folder / CONFIG), "--run_dir", str(part.folder)]
-        run_command([*words, "--ckpt_path", str(folder / CHECKPOINT)])
-    return file
+def _sample(folder: Path, run_dir: Path) -> bool:
+    """Sample the futures of a run where they are not there; return whether they are."""
+    words = ["predict", "--config", str(folder / CONFIG), "--run_dir", str(run_dir)]
+    sampled = (folder / PREDICTIONS).is_file()
+    return sampled or _succeeds([*words, "--ckpt_path", str(folder / CHECKPOINT)])
 
 
-def _save_json(name: str, words: list[str]) -> None:
-    file = LABELS / f"{name}.json"
+def _save_json(name: str, words: list[str]) -> bool:
     LABELS.mkdir(parents=True, exist_ok=True)
     with redirect_stdout(StringIO()) as out:
-        run_command([*words, "--json"])
-    write_whole(file, out.getvalue())
+        succeeded = _succeeds([*words, "--json"])
+    if succeeded:
+        write_whole(LABELS / f"{name}.json", out.getvalue())
+    return succeeded
 
 
-def _write(parts: Sequence[Part], work: float, output: Path) -> None:
-    """Write the page and the file."""
-    collections = {part: collect([part.folder]) for part in parts if part.folder.is_dir()}
-    labels = {file.stem: json.loads(file.read_text()) for file in sorted(LABELS.glob("*.json"))}
+def _read_labels(plan: Plan) -> dict[str, Any]:
+    """Return the documents of the label studies; none where one is missing or damaged."""
+    names = ["labels", *(f"split_{split}" for split in plan.labels["splits"]), "futures"]
+    found = {}
+    for file in (LABELS / f"{name}.json" for name in names):
+        try:
+            found[file.stem] = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            notice(f"label studies are left out, as {file} cannot be read: {error}")
+            return {}
+    return found
+
+
+def _write(work: float, output: Path) -> None:
+    """Write the page and the file, of all parts that have runs, also of earlier commands."""
+    plan, collections = read_plan(), {}
+    for part in plan.parts:
+        with suppress(DataError):  # it has no run yet
+            collections[part] = collect([part.folder])
+    labels = _read_labels(plan)
     found = {part: one.runs for part, one in collections.items()}
     evidence = document(found, work, labels)
     path = write_report(
@@ -232,12 +277,15 @@ def _write(parts: Sequence[Part], work: float, output: Path) -> None:
 
 
 def write_tables(options: Namespace) -> None:
-    """Write the tables of the documents below the current folder from a file.
+    """Write the tables of the documents below the current folder, and their file, from a file.
 
     Raises:
         DataError: There is no such file, or it is none of `evidence run`.
+        ConfigError: It lacks runs that the tables show now.
     """
     evidence, tables = read_evidence(options.file), read_plan().tables
+    if FILE.is_file() and not options.replace:
+        _check_none_lost(options.file, evidence)
     found = [path for path in DOCUMENTS if path.is_file()]
     if not found:
         raise DataError(f"no {' or '.join(map(str, DOCUMENTS))} here: start where the clone is")
@@ -248,9 +296,19 @@ def write_tables(options: Namespace) -> None:
             f"{options.file} lacks what the tables need ({error}): they are made of a whole "
             "anticipate evidence run, with real labels"
         ) from error
-    for path, text in texts.items():
+    for path, text in ({FILE: to_text(evidence) + "\n"} | texts).items():
         write_whole(path, text)
-        notice(f"tables written: {path}")
+    notice(f"tables written: {', '.join(map(str, texts))}; they are those of {FILE}")
+
+
+def _check_none_lost(path: Path, evidence: Mapping[str, Any]) -> None:
+    lost = sorted(keys_of_runs(read_evidence(FILE)) - keys_of_runs(evidence))
+    if lost:
+        part, name, split, seed = lost[0]
+        raise ConfigError(
+            f"{path} lacks {len(lost)} runs of {FILE}, such as {name} of {part}, split {split}, "
+            f"seed {seed}: make them (anticipate evidence run, without --quick), or --replace"
+        )
 
 
 def read_evidence(path: Path) -> Mapping[str, Any]:
@@ -259,11 +317,12 @@ def read_evidence(path: Path) -> Mapping[str, Any]:
     Raises:
         DataError: There is no such file, or it is none of `evidence run`.
     """
-    made = "anticipate evidence run makes it"
+    made = "anticipate evidence run makes it anew"
     try:
         evidence: Mapping[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): {made}") from error
-    if not isinstance(evidence, dict) or not evidence.keys() >= KEYS:
-        raise DataError(f"{path} lacks {', '.join(sorted(KEYS))} or one of them: {made}")
+    fault = fault_of(evidence)
+    if fault:
+        raise DataError(f"{path} {fault}: {made}")
     return evidence

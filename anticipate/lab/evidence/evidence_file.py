@@ -22,6 +22,8 @@ from anticipate.protocol.measures import DENSE_MEASURES
 
 FILE = Path("experiments/evidence.json")
 DECIMALS = 4
+KEYS = {"machine", "parts", "claims", "labels"}
+RUN_KEYS = {"run", "split", "seed", "cpu_seconds", "scores"}
 
 
 def document(
@@ -47,6 +49,31 @@ def document(
         },
         "claims": _claims(found),
         "labels": _rounded(labels),
+    }
+
+
+def fault_of(evidence: Any) -> str | None:
+    """Say what makes something none of the documents of `document`; None where it is one."""
+    try:
+        lacking = sorted(KEYS - evidence.keys())
+        if lacking:
+            return f"lacks {', '.join(lacking)}"
+        if not evidence["machine"]["seconds_of_work"] > 0:
+            return "holds no seconds_of_work above 0"
+        for run in (run for part in evidence["parts"].values() for run in part["runs"]):
+            if not (run.keys() >= RUN_KEYS and isinstance(run["cpu_seconds"] or 0, int | float)):
+                return f"holds a run without {', '.join(sorted(RUN_KEYS))}: {run}"
+    except (AttributeError, KeyError, TypeError) as error:
+        return f"is of another form ({type(error).__name__}: {error})"
+    return None
+
+
+def keys_of_runs(evidence: Mapping[str, Any]) -> set[tuple[str, str, str, int]]:
+    """Return part, name, split and seed of every run."""
+    return {
+        (part, run["run"], str(run["split"]), run["seed"])
+        for part, one in evidence["parts"].items()
+        for run in one["runs"]
     }
 
 

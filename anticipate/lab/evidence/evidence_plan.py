@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import numpy as np
+import torch
 
 from anticipate.lab.sweep.plan import Planned
 from anticipate.lab.sweep.run_sweep import planned_runs
@@ -116,11 +116,12 @@ def seconds_to_do(
 
 def seconds_of_work() -> float:
     """Return how long a fixed piece of work takes one core, the best of five: machines differ."""
-    matrix = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
-    times = []
+    matrix, times, threads = torch.eye(256), [], torch.get_num_threads()
+    torch.set_num_threads(1)
     for _ in range(5):
         began = time.process_time()
-        for _ in range(40):
-            matrix = np.tanh(matrix @ matrix)
+        for _ in range(100):
+            matrix = torch.tanh(matrix @ matrix)
         times.append(time.process_time() - began)
+    torch.set_num_threads(threads)
     return min(times)

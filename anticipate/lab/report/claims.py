@@ -2,15 +2,17 @@
 
 A claim is a set of comparisons "this setting scores higher than that one". It holds when all that
 matter are clear of the noise, fails when one is clearly the other way round, and is not decidable
-otherwise. With one run per setting the noise is unknown, so only the direction is reported.
+otherwise. Where one of many comparisons is enough for a verdict, each has to be clearer
+(Bonferroni's correction): equal settings refute a claim by chance in at most 5 % of studies.
+With one pair of runs the noise is unknown, so only the direction is reported.
 The paper's figures are checked in the same way as one run per setting, so that both read alike.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from math import isfinite
+from statistics import fmean
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from anticipate.figures.noise import (
     MOST_SEEDS,
@@ -36,12 +38,14 @@ class Verdict(StrEnum):
     YES = "yes"
     NO = "no"
     UNDECIDED = "not decidable within the noise"
-    AGREES = "one run each: agrees"
-    DISAGREES = "one run each: disagrees"
+    AGREES = "one common run: agrees"
+    DISAGREES = "one common run: disagrees"
     MISSING = "not measured"
 
 
-SECOND_SEED = "a second seed, better three (--seeds 0 1 2)"
+LEAST_RUNS = 3
+"""With fewer pairs of runs their deviation says nothing of how many are needed."""
+THREE_SEEDS = "three seeds of each (--seeds 0 1 2)"
 TOO_MANY_SEEDS = f"more than {MOST_SEEDS} seeds: no difference that matters"
 REAL_FEATURES = "real features, the whole recipe"
 SAME_MACHINE = "a GPU as in the paper, without other work"
@@ -138,15 +142,19 @@ def best(point: str, measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
     """Claim that a setting is best: no other is better, and it beats both ends of the axis."""
 
     def check(scores: Scores) -> Finding:
-        points = _measured(scores, measure, (point,))
-        gaps = {name: difference(points, point, name) for name in points if name != point}
+        points = _measured(scores, measure, point)
+        gaps = {name: difference(points[point], points[name]) for name in points if name != point}
         if not gaps:
             raise _MissingError("other settings")
         ends = [name for name in (next(iter(points)), list(points)[-1]) if name != point]
         other = min(gaps, key=lambda name: gaps[name].mean)
         told = dict.fromkeys((other, *ends))
-        text = f"{point}: {_mean(points, point)}; best other {_against(points, gaps, told)}"
-        verdict = _peak(list(gaps.values()), [gaps[end] for end in ends])
+        text = f"{point}: {_mean(points[point])}; best other {_against(points, gaps, told)}"
+        verdict = _verdict(list(gaps.values()))
+        if verdict in (Verdict.YES, Verdict.UNDECIDED):
+            on_top = all(gap.mean >= 0 for gap in gaps.values())
+            clear = _verdict([gaps[end] for end in ends]) is Verdict.YES
+            verdict = Verdict.YES if on_top and clear else Verdict.UNDECIDED
         deciding = (name for name in gaps if gaps[name].mean <= 0 or name in ends)
         return _finding([gaps[name] for name in deciding], text, verdict)
 
@@ -154,17 +162,21 @@ def best(point: str, measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
 
 
 def inside(measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
-    """Claim that the optimum lies between the ends of the axis."""
+    """Claim that the optimum lies between the ends of the axis.
+
+    The best setting inside is chosen by the scores that it is judged by, so that it has to be as
+    much clearer as there are settings to choose from.
+    """
 
     def check(scores: Scores) -> Finding:
-        points = _measured(scores, measure, ())
+        points = _measured(scores, measure)
         if len(points) < 3:
             raise _MissingError("at least three settings")
         first, *inner, last = points
-        top = max(inner, key=lambda name: _common_mean(points, name))
-        gaps = {end: difference(points, top, end) for end in (first, last)}
-        text = f"best inside: {top}: {_mean(points, top)}; {_against(points, gaps, gaps)}"
-        return _finding(list(gaps.values()), text)
+        top = max(inner, key=lambda name: fmean(points[name].values()))
+        gaps = {end: difference(points[top], points[end]) for end in (first, last)}
+        text = f"best inside: {top}: {_mean(points[top])}; {_against(points, gaps, gaps)}"
+        return _finding(list(gaps.values()), text, chosen_from=len(inner))
 
     return check
 
@@ -178,7 +190,8 @@ def everywhere(
     """Claim that one setting scores higher in every column that the papers print of some measures.
 
     These are all ratios and horizons, or all subsets of the clips but those of seen participants;
-    without the columns `but`. The interval told is that of the average over the columns.
+    without the columns `but`. It fails when the average over the columns is clearly lower, or a
+    column. The interval told is that of the average.
     """
 
     def check(scores: Scores) -> Finding:
@@ -191,7 +204,10 @@ def everywhere(
         average = {"": _average({name: scores[name] for name in names})}
         mean, text = _compare(average, "", better, worse)
         text += f" on average; higher in {won} of {len(gaps)}"
-        return _finding(gaps, text, least=mean.seeds)
+        verdict = _verdict(gaps)
+        if _verdict([mean]) is Verdict.NO:
+            verdict = Verdict.NO
+        return _finding(gaps, text, verdict, least=mean.seeds())
 
     return check
 
@@ -200,7 +216,7 @@ def flat(points: Sequence[str], measure: str, factor: float) -> Callable[[Scores
     """Claim that a cost hardly changes: its largest mean is at most `factor` times its least."""
 
     def check(scores: Scores) -> Finding:
-        found = _measured(scores, measure, ())
+        found = _measured(scores, measure)
         means = {name: summarize(found[name]).mean for name in points if name in found}
         if len(means) < 2:
             raise _MissingError(f"two of {', '.join(points)}")
@@ -211,66 +227,62 @@ def flat(points: Sequence[str], measure: str, factor: float) -> Callable[[Scores
     return check
 
 
-def _measured(scores: Scores, measure: str, needed: Sequence[str]) -> Points:
+def _measured(scores: Scores, measure: str, *needed: str) -> Points:
+    """Return all settings with the runs that they have in common."""
     points = scores.get(measure, {})
     missing = [name for name in needed if name not in points]
     if missing:
         raise _MissingError(" and ".join(missing))
-    if not common_keys(points):
+    keys = common_keys(points)
+    if not keys:
         raise _MissingError("all settings with the same split and seed")
-    return points
-
-
-def _pair(scores: Scores, measure: str, *names: str) -> Points:
-    """Return all settings, from which the noise is known best, or the two that have more runs."""
-    known = scores.get(measure, {})
-    pair = {name: known[name] for name in names if name in known}
-    if len(common_keys(pair)) > len(common_keys(known)):
-        return _measured({measure: pair}, measure, names)
-    return _measured(scores, measure, names)
+    return {name: {key: series[key] for key in keys} for name, series in points.items()}
 
 
 def _compare(scores: Scores, measure: str, better: str, worse: str) -> tuple[Difference, str]:
-    points = _pair(scores, measure, better, worse)
-    gap = difference(points, better, worse)
-    return gap, f"{_mean(points, better)} against {_mean(points, worse)} ({_gap(gap)})"
+    pair = {name: one for name, one in scores.get(measure, {}).items() if name in (better, worse)}
+    points = _measured({measure: pair}, measure, better, worse)
+    gap = difference(points[better], points[worse])
+    return gap, f"{_mean(points[better])} against {_mean(points[worse])} ({_gap(gap)})"
 
 
-def _verdict(gaps: Sequence[Difference]) -> Verdict:
-    if any(gap.margin is None for gap in gaps):
+def _verdict(gaps: Sequence[Difference], chosen_from: int = 1) -> Verdict:
+    """Judge comparisons of which all have to be won, and of which one clear loss is enough.
+
+    Args:
+        gaps: The comparisons.
+        chosen_from: How many sets of comparisons there were to choose this one from.
+    """
+    if any(gap.num_runs == 1 for gap in gaps):
         return Verdict.AGREES if all(gap.mean > 0 for gap in gaps) else Verdict.DISAGREES
-    if any(gap.mean < -(gap.margin or 0.0) for gap in gaps):
+    if any(gap.mean < -gap.margin(len(gaps)) for gap in gaps):
         return Verdict.NO
-    decided = all(gap.mean > (gap.margin or 0.0) for gap in gaps)
-    return Verdict.YES if decided else Verdict.UNDECIDED
-
-
-def _peak(gaps: Sequence[Difference], ends: Sequence[Difference]) -> Verdict:
-    verdict = _verdict(gaps)
-    if verdict in (Verdict.NO, Verdict.AGREES, Verdict.DISAGREES):
-        return verdict
-    on_top = all(gap.mean >= 0 for gap in gaps)
-    return Verdict.YES if on_top and _verdict(ends) is Verdict.YES else Verdict.UNDECIDED
+    won = all(gap.mean > gap.margin(chosen_from) for gap in gaps)
+    return Verdict.YES if won else Verdict.UNDECIDED
 
 
 def _finding(
-    gaps: Sequence[Difference], text: str, verdict: Verdict | None = None, least: float = 0.0
+    gaps: Sequence[Difference],
+    text: str,
+    verdict: Verdict | None = None,
+    chosen_from: int = 1,
+    least: float = 0.0,
 ) -> Finding:
-    verdict = verdict or _verdict(gaps)
-    return Finding(verdict, text, _next_step(verdict, gaps, least))
+    verdict = verdict or _verdict(gaps, chosen_from)
+    return Finding(verdict, text, _next_step(verdict, gaps, chosen_from, least))
 
 
-def _next_step(verdict: Verdict, gaps: Sequence[Difference], least: float) -> str:
+def _next_step(verdict: Verdict, gaps: Sequence[Difference], chosen_from: int, least: float) -> str:
     """Say how many seeds would decide a claim: one clear loss refutes it, else all must be won.
 
     The largest of many losses is large by chance, too: `least` is the number for their average.
     """
-    if verdict in (Verdict.AGREES, Verdict.DISAGREES):
-        return SECOND_SEED
-    if verdict is not Verdict.UNDECIDED:
+    if verdict in (Verdict.YES, Verdict.NO):
         return ""
-    lost = [gap.seeds for gap in gaps if gap.mean <= 0]
-    seeds = max(least, min(lost) if lost else max(gap.seeds for gap in gaps))
+    if min(gap.num_runs for gap in gaps) < LEAST_RUNS:
+        return THREE_SEEDS
+    lost = [gap.seeds(len(gaps)) for gap in gaps if gap.mean <= 0]
+    seeds = max(least, min(lost) if lost else max(gap.seeds(chosen_from) for gap in gaps))
     return f"about {seeds:.0f} seeds on these splits" if seeds <= MOST_SEEDS else TOO_MANY_SEEDS
 
 
@@ -281,24 +293,20 @@ def _average(columns: Scores) -> Points:
         series = {column: points[name] for column, points in columns.items() if name in points}
         if len(series) == len(columns):
             keys = common_keys(series)
-            found[name] = {key: float(np.mean([s[key] for s in series.values()])) for key in keys}
+            found[name] = {key: fmean(s[key] for s in series.values()) for key in keys}
     return found
 
 
-def _common_mean(points: Points, name: str) -> float:
-    keys = common_keys(points)
-    return sum(points[name][key] for key in keys) / len(keys)
-
-
-def _mean(points: Points, name: str) -> str:
-    mean = _common_mean(points, name)
+def _mean(series: Series) -> str:
+    mean = fmean(series.values())
     return f"{mean:.1f}" if abs(mean) >= 10 else f"{mean:.3g}"
 
 
 def _against(points: Points, gaps: Mapping[str, Difference], names: Iterable[str]) -> str:
-    return ", ".join(f"{name}: {_mean(points, name)} ({_gap(gaps[name])})" for name in names)
+    return ", ".join(f"{name}: {_mean(points[name])} ({_gap(gaps[name])})" for name in names)
 
 
 def _gap(gap: Difference) -> str:
-    mean = f"{gap.mean:+.1f}" if abs(gap.mean) >= 1 else f"{gap.mean:+.2g}"
-    return mean + (f" ± {gap.margin:.2g}" if gap.margin is not None else "")
+    mean, margin = round(gap.mean, 6), gap.margin()  # 1.55 of figures with one decimal stays 1.55
+    told = f"{mean:+.1f}" if abs(mean) >= 1 else f"{mean:+.2g}"
+    return told + (f" ± {margin:.2g}" if isfinite(margin) else "")

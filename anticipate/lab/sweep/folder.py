@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 
 from anticipate.errors import RunExistsError
-from anticipate.files import CHECKPOINT, CONFIG, METRICS, SAME_AS, write_whole
+from anticipate.files import CHECKPOINT, CONFIG, SAME_AS, tested, write_whole
 from anticipate.training.settings import Settings, differences, flatten, read_yaml
 
 Stage = Literal["new", "begun", "finished"]
@@ -31,11 +31,6 @@ def stage_of(folder: Path, settings: Settings) -> Stage:
         return "new"
     _check_settings(folder, settings)
     return "finished" if tested(folder) else "begun"
-
-
-def tested(folder: Path) -> bool:
-    """Return whether a run has its scores: its last step."""
-    return (folder / METRICS).is_file()
 
 
 def clear_beginning(folder: Path) -> None:

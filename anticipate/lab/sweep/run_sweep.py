@@ -15,8 +15,9 @@ from rich.table import Table
 
 from anticipate.console import notice, print_json
 from anticipate.errors import ConfigError
+from anticipate.files import tested
 from anticipate.lab.studies import STUDY_FILE, check_parent, read_study
-from anticipate.lab.sweep.folder import share_results, tested
+from anticipate.lab.sweep.folder import share_results
 from anticipate.lab.sweep.local import LocalLauncher, shares, this_machine
 from anticipate.lab.sweep.plan import (
     Choice,

@@ -1,6 +1,7 @@
 """`anticipate evidence`: its plan, its file, and that the documents say what the file says."""
 
 import json
+import sys
 import tarfile
 from pathlib import Path
 from statistics import stdev
@@ -9,7 +10,8 @@ import pytest
 import yaml
 
 from anticipate.cli import main
-from anticipate.errors import ConfigError
+from anticipate.datasets.prepare import main as prepare
+from anticipate.errors import ConfigError, RunExistsError
 from anticipate.lab.evidence import evidence_command as command
 from anticipate.lab.evidence import evidence_plan
 from anticipate.lab.evidence.evidence_command import DOCUMENTS, read_evidence
@@ -135,7 +137,7 @@ def plan_of(folder, **data):
     content = {
         "data": {"one": {"prepare": "synthetic", **data}},
         "parts": {"first": part, "second": {**part, "quick": True}},
-        "labels": {"data": "other"},
+        "labels": {"data": "other", "part": "second", "splits": [1], "futures": ["mixant"]},
         "tables": {},
     }
     (folder / "plan.yaml").write_text(yaml.safe_dump(content))
@@ -169,7 +171,76 @@ def test_a_part_that_fails_stops_no_other_and_all_is_written(tmp_path, commands,
     found = read_evidence(tmp_path / "evidence" / "evidence.json")
     assert list(found["parts"]) == ["second"]
     assert (tmp_path / "evidence" / "index.html").is_file()
-    assert "failed runs in: first; the same command tries them again" in capsys.readouterr().err
+    assert "failed: first; the same command tries them again" in capsys.readouterr().err
+
+
+def test_quick_keeps_the_runs_of_other_parts(tmp_path, commands, make_run):
+    plan_of(tmp_path)
+    make_run("evidence/first/mixant")
+    main(["evidence", "run", "--quick"])
+    found = read_evidence(tmp_path / "evidence" / "evidence.json")
+    assert list(found["parts"]) == ["first", "second"]
+
+
+def test_a_part_that_cannot_be_planned_stops_no_other(tmp_path, commands, monkeypatch, capsys):
+    plan_of(tmp_path)
+
+    def planned(part, jobs):
+        if part.name == "second":
+            raise RunExistsError("a run without its config.yaml")
+        return []
+
+    monkeypatch.setattr(Part, "planned", planned)
+    main(["evidence", "run", "--dry-run"])
+    said = capsys.readouterr().err
+    assert "second cannot be run as it is, the others can: a run without its config.yaml" in said
+
+
+def test_label_studies_that_fail_leave_the_page_without_them(
+    tmp_path, commands, monkeypatch, capsys
+):
+    plan_of(tmp_path)
+    plan = yaml.safe_load((tmp_path / "plan.yaml").read_text())
+    plan["labels"]["data"] = "one"
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    recorded = command.run_command
+
+    def fails(words):
+        if words[0] == "score":
+            sys.stdout.write("half")
+            raise SystemExit(2)
+        recorded(words)
+
+    monkeypatch.setattr(command, "run_command", fails)
+    with pytest.raises(SystemExit, match="1"):
+        main(["evidence", "run", "--quick"])
+    said = capsys.readouterr().err
+    assert "failed: label studies; the same command" in said
+    assert "label studies are left out, as runs/evidence/labels/labels.json cannot be read" in said
+    assert read_evidence(tmp_path / "evidence" / "evidence.json")["labels"] == {}
+    assert not list((tmp_path / "runs" / "evidence" / "labels").iterdir())
+
+
+def test_a_data_file_is_used_again_only_where_it_is_the_one(tmp_path, commands, capsys):
+    plan_of(tmp_path, labels="one", prepare="synthetic_actions")
+    file = tmp_path / "data" / "evidence" / "one.h5"
+    file.parent.mkdir(parents=True)
+    again = "with: anticipate evidence run, after you have deleted data/evidence/one.h5"
+    file.write_bytes(b"half a file")
+    for fault in ("data/evidence/one.h5", "holds synthetic, expected synthetic_actions"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["evidence", "run", "--dry-run"])
+        said = capsys.readouterr().err
+        assert fault in said
+        assert again in said
+        file.unlink()
+        prepare(["prepare", "synthetic", "--output", str(file), "--videos", "20"])
+    plan_of(tmp_path, labels="one")
+    (tmp_path / "labels" / "one").mkdir(parents=True)
+    main(["evidence", "run", "--dry-run", "--labels", "labels"])
+    said = capsys.readouterr().err
+    assert "one.h5 was made from invented with seed 0, and labels/one is not read" in said
+    assert commands == []
 
 
 def test_dry_run_tells_the_time_and_trains_nothing(tmp_path, commands, capsys):
@@ -200,9 +271,28 @@ def test_real_labels_are_a_folder_or_an_archive(tmp_path, commands, capsys):
     assert "breakfast.tar.xz cannot be unpacked" in capsys.readouterr().err
 
 
+def test_tables_do_not_lose_runs_unasked(tmp_path, monkeypatch, make_run, capsys):
+    found = made(make_run, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / FILE).write_text(to_text(found) + "\n")
+    (tmp_path / "README.md").write_text("no table\n")
+    found["parts"]["dense"]["runs"].pop()
+    (tmp_path / "e.json").write_text(to_text(found))
+    with pytest.raises(SystemExit, match="2"):
+        main(["evidence", "tables", "e.json"])
+    assert (
+        "e.json lacks 1 runs of experiments/evidence.json, such as mixant of dense, split 1, seed 1"
+    ) in capsys.readouterr().err
+    assert read_evidence(FILE) != found
+    main(["evidence", "tables", "e.json", "--replace"])
+    assert read_evidence(FILE) == found
+
+
 def test_a_file_without_label_studies_changes_no_document(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "e.json").write_text('{"machine": {}, "parts": {}, "claims": [], "labels": {}}')
+    machine = '"machine": {"seconds_of_work": 1.0}'
+    (tmp_path / "e.json").write_text(f'{{{machine}, "parts": {{}}, "claims": [], "labels": {{}}}}')
     with pytest.raises(SystemExit, match="2"):
         main(["evidence", "tables", "e.json"])
     (tmp_path / "experiments").mkdir()
@@ -217,11 +307,22 @@ def test_a_file_without_label_studies_changes_no_document(tmp_path, monkeypatch,
     assert "e.json lacks what the tables need ('split_1')" in second
 
 
+EVIDENCE = '{"machine": {"seconds_of_work": %s}, "parts": %s, "claims": [], "labels": {}}'
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
         (None, ["tables", "e.json"], "e.json cannot be read"),
-        ("[]", ["tables", "e.json"], "e.json lacks claims, labels, machine, parts or one of them"),
+        ("[]", ["tables", "e.json"], "e.json is of another form"),
+        ("{}", ["tables", "e.json"], "e.json lacks claims, labels, machine, parts: anticipate"),
+        (EVIDENCE % ("0", "{}"), ["tables", "e.json"], "e.json holds no seconds_of_work above 0"),
+        (EVIDENCE % ("1", '{"a": []}'), ["tables", "e.json"], "e.json is of another form"),
+        (
+            EVIDENCE % ("1", '{"a": {"runs": [{"run": "x"}]}}'),
+            ["tables", "e.json"],
+            "e.json holds a run without cpu_seconds, run, scores, seed, split: {'run': 'x'}",
+        ),
         (None, ["run", "--labels", "nowhere"], "--labels nowhere: no such folder"),
     ],
 )

@@ -98,8 +98,8 @@ def test_every_system_is_a_row_of_the_papers_tables_and_one_future_has_no_top1(m
     assert (measured[2], measured[7]) == ("1.600", "50.0")
     assert (paper[2], paper[3], paper[4], paper[7]) == ("1.6", "10.9", "1.7", "54.1")
     claims = {row[0]: row for row in rows(output / "tables" / "breakfast_real_claims.csv")}
-    assert claims["MixANT beats MANTA in Mean MoC in all settings"][4] == "one run each: agrees"
-    assert claims["MixANT beats FUTR in Mean MoC in all settings"][4] == "one run each: disagrees"
+    assert claims["MixANT beats MANTA in Mean MoC in all settings"][4] == "one common run: agrees"
+    assert claims["MixANT beats FUTR in Mean MoC in all settings"][4] == "one common run: disagrees"
     assert claims["MixANT beats GTDA in Mean MoC in all settings"][4] == "not measured"
 
 
@@ -130,7 +130,7 @@ def test_claims_missing_studies_and_skipped_runs_are_told(
     (make_run("broken") / "metrics.json").write_text("{")
     output, page = report()
     claims = rows(output / "tables" / "breakfast_real_claims.csv")
-    assert [row[4] for row in claims[1:]] == ["one run each: agrees"]
+    assert [row[4] for row in claims[1:]] == ["one common run: agrees"]
     assert "50.0 against 45.0" in claims[1][3]
     for study in studies():
         assert (f"<li>{study.name}:" in page) == (study.name != "router")

@@ -137,8 +137,7 @@ def test_judged_claims_are_plain_data(make_run, tmp_path):
         "claim": "One router for both directions beats one for each",
         "published": "figure without numbers: the unified router is better",
         "measured": "50.0 against 45.0 (+5.0)",
-        "verdict": "one run each: agrees",
-        "decides": "a second seed, better three (--seeds 0 1 2); then real features, "
-        "the whole recipe",
+        "verdict": "one common run: agrees",
+        "decides": "three seeds of each (--seeds 0 1 2); then real features, the whole recipe",
     }
     assert document[1]["decides"] == "runs of identical"  # there are no real features of these data

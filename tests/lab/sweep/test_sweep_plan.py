@@ -58,7 +58,7 @@ def test_what_runs_start_from_is_trained_too_unless_it_is_finished(tmp_path, mon
     assert names("d.yaml") == ["d"]
     done = Path("runs/b/split_2/seed_7")
     done.mkdir(parents=True)
-    (done / "metrics.json").touch()
+    (done / "metrics.json").write_text('{"scores": {}}')
     assert names("c.yaml") == ["c"]
 
 
@@ -99,6 +99,14 @@ def test_runs_are_trained_resumed_or_left_alone(folders):
     folders.begin(begun)
     folders.finish(done)
     assert steps([new, empty, unborn, begun, done]) == [*["train"] * 3, "resume", "finished"]
+
+
+@pytest.mark.parametrize("text", ["", '{"scores": {', "[]", "3"])
+def test_a_run_with_damaged_scores_is_tested_again(folders, text):
+    run = folders.run("a")
+    folders.finish(run)
+    (run.folder / "metrics.json").write_text(text)
+    assert steps([run]) == ["resume"]
 
 
 def test_runs_with_equal_settings_are_trained_once(folders):
