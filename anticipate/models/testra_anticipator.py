@@ -46,6 +46,8 @@ class TeSTraAnticipator(KeepsNetwork, ShortTermAnticipator):
     """
 
     reads_windows = True
+    schedule_needs_max_epochs = True
+    """The learning rate falls to 0 over all epochs: a training of another length is another one."""
     network: TeSTra
     rare: Tensor
 

@@ -55,6 +55,12 @@ def test_predictions_score_as_the_test_does(run, actions_file, tmp_path, capsys)
     assert {name: found[name] for name in tested} == tested
 
 
+def test_a_longer_training_is_another_one(run, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", *run[1], "--trainer.max_epochs=2", "--ckpt_path=last"])
+    assert "trainer.max_epochs was 1, now 2" in capsys.readouterr().err
+
+
 def test_experts_of_each_segment_and_what_they_matter_are_explained(run, actions_file, tmp_path):
     ckpt, output = run[0] / "checkpoints" / "last.ckpt", tmp_path / "out"
     words = ["--ckpt", str(ckpt), "--data", str(actions_file), "--output", str(output)]
