@@ -100,7 +100,8 @@ def run(options: Namespace) -> None:
     if not parts:
         raise ConfigError("nothing to run: name a folder of real labels with --labels")
     work = seconds_of_work()
-    _tell_time(parts, options.jobs, work)
+    label_seconds = float(plan.labels["seconds"]) if plan.labels["data"] in usable else 0.0
+    _tell_time(parts, options.jobs, work, label_seconds)
     if options.dry_run:
         return
     failed = [part.name for part in parts if not _succeeds(part.words(options.jobs))]
@@ -172,7 +173,7 @@ def _label_folder(name: str, labels: Path | None) -> Path | None:
     return unpacked / name if (unpacked / name).is_dir() else unpacked
 
 
-def _tell_time(parts: Sequence[Part], jobs: int, work: float) -> None:
+def _tell_time(parts: Sequence[Part], jobs: int, work: float, label_seconds: float) -> None:
     planned: list[tuple[str, Planned]] = []
     for part in parts:
         try:
@@ -182,10 +183,11 @@ def _tell_time(parts: Sequence[Part], jobs: int, work: float) -> None:
     todo = [(part, one.run.name) for part, one in planned if one.step in ("train", "resume")]
     known = read_evidence(find_file(FILE))
     runs = {name: part["runs"] for name, part in known["parts"].items()}
-    seconds = seconds_to_do(todo, runs) * work / known["machine"]["seconds_of_work"]
+    slowness = work / known["machine"]["seconds_of_work"]
+    seconds, alone = slowness * seconds_to_do(todo, runs), slowness * label_seconds
     notice(
-        f"evidence: {len(todo)} of {len(planned)} runs to do, {jobs} at a time: "
-        f"about {_hours(seconds / jobs)} on this machine ({_hours(seconds)} of one core)"
+        f"evidence: {len(todo)} of {len(planned)} runs to do, {jobs} at a time: about "
+        f"{_hours(seconds / jobs + alone)} on this machine ({_hours(seconds + alone)} of one core)"
     )
 
 

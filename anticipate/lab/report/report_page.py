@@ -46,11 +46,12 @@ CAVEAT = (
     "have been trained on what it is scored on here."
 )
 CRITERION = (
-    "A claim holds (yes) when the difference of means is clear of the 95 % interval of the noise, "
-    "fails (no) when it is clear of it the other way round, and is not decidable in between. The "
-    "noise is what splits and settings leave unexplained. With one run per setting it is unknown: "
-    "then only the direction is reported, and it may be due to chance. How many seeds would decide "
-    "a claim is estimated from the difference and the noise that were found."
+    "A claim holds (yes) when every difference that it needs is clear of its 95 % interval "
+    "(Student's t over pairs of runs of one split and seed), fails (no) when one is clear of it "
+    "the other way round, and is not decidable in between. Where one of many differences is "
+    "enough, each must be clearer (Bonferroni's correction). With one common run the noise is "
+    "unknown: then only the direction is reported, and it may be due to chance. So many seeds "
+    "would decide a claim as show a difference as large as measured with a probability of 80 %."
 )
 CLAIM_COLUMNS = {
     "claim of the paper": "claim",

@@ -137,7 +137,13 @@ def plan_of(folder, **data):
     content = {
         "data": {"one": {"prepare": "synthetic", **data}},
         "parts": {"first": part, "second": {**part, "quick": True}},
-        "labels": {"data": "other", "part": "second", "splits": [1], "futures": ["mixant"]},
+        "labels": {
+            "data": "other",
+            "part": "second",
+            "splits": [1],
+            "futures": ["mixant"],
+            "seconds": 600,
+        },
         "tables": {},
     }
     (folder / "plan.yaml").write_text(yaml.safe_dump(content))
@@ -243,11 +249,19 @@ def test_a_data_file_is_used_again_only_where_it_is_the_one(tmp_path, commands, 
     assert commands == []
 
 
-def test_dry_run_tells_the_time_and_trains_nothing(tmp_path, commands, capsys):
+def test_dry_run_tells_the_time_and_trains_nothing(tmp_path, commands, monkeypatch, capsys):
     plan_of(tmp_path)
     main(["evidence", "run", "--quick", "--dry-run", "--jobs", "3"])
     assert [words[0] for words in commands] == ["prepare"]
     assert "evidence: 0 of 0 runs to do, 3 at a time: about 0 min" in capsys.readouterr().err
+    plan = yaml.safe_load((tmp_path / "plan.yaml").read_text())
+    plan["labels"]["data"] = "one"
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    known = read_evidence(ROOT / FILE)["machine"]["seconds_of_work"]
+    monkeypatch.setattr(command, "seconds_of_work", lambda: 2 * known)
+    main(["evidence", "run", "--dry-run", "--jobs", "3"])
+    said = capsys.readouterr().err
+    assert "about 20 min on this machine (20 min of one core)" in said  # twice as slow
 
 
 def test_real_labels_are_a_folder_or_an_archive(tmp_path, commands, capsys):
