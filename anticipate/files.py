@@ -33,9 +33,11 @@ def run_folder(run_dir: Path, name: str, split: int, seed: int) -> Path:
 def tested(folder: Path) -> bool:
     """Return whether a run has its scores, its last step: half a file is none, and made again."""
     try:
-        return "scores" in json.loads((folder / METRICS).read_text())
-    except (OSError, ValueError, TypeError):
+        metrics = json.loads((folder / METRICS).read_text())
+    except (OSError, ValueError, RecursionError):
         return False
+    scores = metrics.get("scores") if isinstance(metrics, dict) else None
+    return isinstance(scores, dict) and bool(scores)
 
 
 def check_name(name: str, what: str, error: type[AnticipateError]) -> str:

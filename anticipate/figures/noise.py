@@ -14,8 +14,8 @@ from scipy.stats import t as student
 CONFIDENCE = 0.95
 POWER = 0.8
 MOST_SEEDS = 100
-"""Where more would be needed to tell two settings apart, their difference does not matter."""
-LARGEST_EFFECT = 1e4
+"""More are not counted."""
+LARGEST_EFFECT = 1e3
 """In deviations; the noncentral distribution of Student is not computed reliably far beyond."""
 
 Series = Mapping[tuple[str, int], float]

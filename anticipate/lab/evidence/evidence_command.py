@@ -21,8 +21,16 @@ from anticipate.cli import main as run_command
 from anticipate.console import CommandParser, at_least_one, notice
 from anticipate.datasets.file.data_file import DataFile
 from anticipate.errors import AnticipateError, ConfigError, DataError
-from anticipate.files import CHECKPOINT, CONFIG, PREDICTIONS, run_folder, write_whole
-from anticipate.lab.evidence.evidence_file import FILE, document, fault_of, keys_of_runs, to_text
+from anticipate.files import (
+    CHECKPOINT,
+    CONFIG,
+    METRICS,
+    PREDICTIONS,
+    run_folder,
+    tested,
+    write_whole,
+)
+from anticipate.lab.evidence.evidence_file import FILE, contents, document, fault_of, to_text
 from anticipate.lab.evidence.evidence_plan import (
     DATA,
     RUNS,
@@ -35,6 +43,7 @@ from anticipate.lab.evidence.evidence_plan import (
 from anticipate.lab.evidence.evidence_tables import LABEL_TABLES, TABLES, update
 from anticipate.lab.report.report_page import LabelPart, write_report
 from anticipate.lab.report.runs import Collection, collect
+from anticipate.lab.sweep.local import shares, this_machine
 from anticipate.lab.sweep.plan import Planned
 from anticipate.machine import usable_cores
 from anticipate.training.settings import find_file
@@ -93,6 +102,7 @@ def main(argv: list[str]) -> None:
 def run(options: Namespace) -> None:
     """Make everything, or say how long it takes; exit with code 1 when a run failed."""
     plan = read_plan(options.quick)
+    shares(this_machine(), options.jobs)
     if options.output.exists() and not options.output.is_dir():
         raise ConfigError(f"--output {options.output}: expected a folder, found a file")
     usable = {name for name in plan.data if _make_data(name, plan, options.labels)}
@@ -131,6 +141,7 @@ def _make_data(name: str, plan: Plan, labels: Path | None) -> bool:
         words += ["--source", str(source)]
     DATA.mkdir(parents=True, exist_ok=True)
     run_command(words)
+    write_whole(_recipe_file(file), recipe["prepare"])
     return True
 
 
@@ -146,12 +157,23 @@ def _check_data(file: Path, recipe: Mapping[str, str], labels: Path | None) -> N
     expected = recipe["prepare"].split()[0]
     if found != expected:
         raise DataError(f"{file} holds {found}, expected {expected}: make it with: {again}")
+    made = _recipe_file(file).read_text() if _recipe_file(file).is_file() else recipe["prepare"]
+    if made != recipe["prepare"]:
+        raise DataError(
+            f"{file} was made with '{made}', the plan now says '{recipe['prepare']}': delete it, "
+            f"and the runs below {RUNS} that read it"
+        )
     asked = labels / recipe["labels"] if labels and "labels" in recipe else None
     if asked and asked.is_dir() and asked.resolve() != source.resolve():
         notice(
             f"{file} was made from {source}, and {asked} is not read: to use those labels, "
             f"delete the file and {RUNS}"
         )
+
+
+def _recipe_file(data: Path) -> Path:
+    """Return where it is noted how a data file was made."""
+    return data.with_suffix(".recipe")
 
 
 def _label_folder(name: str, labels: Path | None) -> Path | None:
@@ -181,7 +203,11 @@ def _tell_time(parts: Sequence[Part], jobs: int, work: float, label_seconds: flo
         except AnticipateError as error:
             notice(f"{part.name} cannot be run as it is, the others can: {error}")
     todo = [(part, one.run.name) for part, one in planned if one.step in ("train", "resume")]
-    known = read_evidence(find_file(FILE))
+    try:
+        known = read_evidence(find_file(FILE))
+    except DataError as error:
+        notice(f"how long it takes is not known: {error}")
+        return
     runs = {name: part["runs"] for name, part in known["parts"].items()}
     slowness = work / known["machine"]["seconds_of_work"]
     seconds, alone = slowness * seconds_to_do(todo, runs), slowness * label_seconds
@@ -216,7 +242,7 @@ def _study_labels(plan: Plan) -> bool:
         words = ["score", "futures", *data, "--split", str(split), "--samples", "100"]
         whole &= _save_json(f"split_{split}", words)
     folders = [run_folder(part.folder, name, 1, part.seeds[0]) for name in plan.labels["futures"]]
-    trained = [folder for folder in folders if (folder / CHECKPOINT).is_file()]
+    trained = [one for one in folders if tested(one) and (one / CHECKPOINT).is_file()]
     whole &= all([_sample(folder, part.folder) for folder in trained])
     files = [str(file) for folder in trained if (file := folder / PREDICTIONS).is_file()]
     words = ["score", "futures", *files, *data, "--split", "1", "--allow-missing"]
@@ -224,10 +250,12 @@ def _study_labels(plan: Plan) -> bool:
 
 
 def _sample(folder: Path, run_dir: Path) -> bool:
-    """Sample the futures of a run where they are not there; return whether they are."""
+    """Sample the futures of a run unless that was done after its test; return whether they are."""
+    futures, test = folder / PREDICTIONS, folder / METRICS
+    if futures.is_file() and futures.stat().st_mtime >= test.stat().st_mtime:
+        return True
     words = ["predict", "--config", str(folder / CONFIG), "--run_dir", str(run_dir)]
-    sampled = (folder / PREDICTIONS).is_file()
-    return sampled or _succeeds([*words, "--ckpt_path", str(folder / CHECKPOINT)])
+    return _succeeds([*words, "--ckpt_path", str(folder / CHECKPOINT)])
 
 
 def _save_json(name: str, words: list[str]) -> bool:
@@ -261,6 +289,8 @@ def _write(work: float, output: Path) -> None:
     labels = _read_labels(plan)
     found = {part: one.runs for part, one in collections.items()}
     evidence = document(found, work, labels)
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(output / FILE.name, to_text(evidence) + "\n")
     path = write_report(
         output,
         Collection(
@@ -274,7 +304,6 @@ def _write(work: float, output: Path) -> None:
         if labels
         else None,
     )
-    write_whole(output / FILE.name, to_text(evidence) + "\n")
     notice(f"evidence of {sum(map(len, found.values()))} runs: {path}, {output / FILE.name}")
 
 
@@ -304,12 +333,11 @@ def write_tables(options: Namespace) -> None:
 
 
 def _check_none_lost(path: Path, evidence: Mapping[str, Any]) -> None:
-    lost = sorted(keys_of_runs(read_evidence(FILE)) - keys_of_runs(evidence))
+    lost = sorted(contents(read_evidence(FILE)) - contents(evidence))
     if lost:
-        part, name, split, seed = lost[0]
         raise ConfigError(
-            f"{path} lacks {len(lost)} runs of {FILE}, such as {name} of {part}, split {split}, "
-            f"seed {seed}: make them (anticipate evidence run, without --quick), or --replace"
+            f"{path} lacks {len(lost)} results of {FILE}, such as {lost[0]}: make them (anticipate "
+            "evidence run, without --quick), or --replace"
         )
 
 

@@ -68,12 +68,17 @@ def fault_of(evidence: Any) -> str | None:
     return None
 
 
-def keys_of_runs(evidence: Mapping[str, Any]) -> set[tuple[str, str, str, int]]:
-    """Return part, name, split and seed of every run."""
-    return {
-        (part, run["run"], str(run["split"]), run["seed"])
+def contents(evidence: Mapping[str, Any]) -> set[str]:
+    """Return a name for every run and for every result of the label studies."""
+    runs = {
+        f"{run['run']} of {part}, split {run['split']}, seed {run['seed']}"
         for part, one in evidence["parts"].items()
         for run in one["runs"]
+    }
+    return runs | {
+        f"{result} of the label study {name}"
+        for name, one in evidence["labels"].items()
+        for result in one
     }
 
 
@@ -85,16 +90,16 @@ def _run(run: Run) -> dict[str, Any]:
         "seed": run.metrics["seed"],
         "cpu_seconds": costs.get("cpu_seconds"),
         "scores": {
-            method: _rounded(main_scores(run.metrics["kind"], scores_of(scores)))
+            method: _rounded(over_settings(run.metrics["kind"], scores_of(scores)))
             for method, scores in run.metrics["scores"].items()
         },
     }
 
 
-def main_scores(kind: str, scores: Mapping[str, float]) -> dict[str, float]:
+def over_settings(kind: str, scores: Mapping[str, float]) -> dict[str, float]:
     """Return dense scores as means over observation ratios and horizons, others as they are.
 
-    >>> main_scores("dense", {"0.2/mof/0.1": 50.0, "0.3/mof/0.1": 60.0, "0.2/mean_moc/0.1": 40.0})
+    >>> over_settings("dense", {"0.2/mof/0.1": 50.0, "0.3/mof/0.1": 60.0, "0.2/mean_moc/0.1": 40.0})
     {'mean_moc': 40.0, 'mof': 55.0}
     """
     if kind != "dense":

@@ -239,7 +239,7 @@ def reliability(evidence: Evidence) -> Grid:
 def splits(evidence: Evidence) -> Grid:
     """Return what needs labels alone on each split, with mean and standard deviation."""
     labels, rows = evidence["labels"], []
-    numbers = sorted(int(key.removeprefix("split_")) for key in labels if key.startswith("split_"))
+    numbers = sorted(int(key[6:]) for key in labels if re.fullmatch(r"split_\d+", key))
     uaaa = {run["split"]: run for run in _runs(evidence, "breakfast_splits", "uaaa_breakfast_cpu")}
     for title, size, measure in (("Mean MoC", "1", "mean_moc"), ("Top-1 MoC", "25", "top1_moc")):
         for name, document in labels["split_1"].items():

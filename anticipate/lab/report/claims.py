@@ -10,6 +10,7 @@ The paper's figures are checked in the same way as one run per setting, so that 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from itertools import permutations
 from math import isfinite
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -20,7 +21,6 @@ from anticipate.figures.noise import (
     Series,
     common_keys,
     difference,
-    summarize,
 )
 from anticipate.lab.report import published
 from anticipate.lab.studies import Study
@@ -46,7 +46,7 @@ class Verdict(StrEnum):
 LEAST_RUNS = 3
 """With fewer pairs of runs their deviation says nothing of how many are needed."""
 THREE_SEEDS = "three seeds of each (--seeds 0 1 2)"
-TOO_MANY_SEEDS = f"more than {MOST_SEEDS} seeds: no difference that matters"
+TOO_MANY_SEEDS = f"more than {MOST_SEEDS} seeds"
 REAL_FEATURES = "real features, the whole recipe"
 SAME_MACHINE = "a GPU as in the paper, without other work"
 DECIDED = "decided on these data"
@@ -87,20 +87,31 @@ def claims_of(study: Study) -> list[Claim]:
 
 def _read_claim(claim: Mapping[str, Any], study: Study) -> Claim:
     measure = claim.get("measure", MAIN_MEASURES[study.task][0])
+    found = Claim(claim["source"], claim["text"], _criterion(claim, study, study.points), measure)
+    printed = published.scores(study.data, found.source, study.methods)
+    names = {name for points in printed.values() for name in points}
+    on_axis = [point for point in study.points if point in names]
+    figures = judge(found._replace(check=_criterion(claim, study, on_axis)), printed).measured
+    return found._replace(published=claim.get("published") or figures)
+
+
+def _criterion(
+    claim: Mapping[str, Any], study: Study, axis: Sequence[str]
+) -> Callable[[Scores], Finding]:
+    """Return the check of a claim on the points of an axis, in their order."""
+    measure = claim.get("measure", MAIN_MEASURES[study.task][0])
     columns = [claim["measure"]] if "measure" in claim else EVERYWHERE[study.task]
     criteria: dict[str, Callable[[Any], Callable[[Scores], Finding]]] = {
         "higher": lambda points: higher(points[0], points[1], measure),
-        "best": lambda point: best(point, measure),
-        "inside": lambda _: inside(measure),
+        "best": lambda point: best(point, axis, measure),
+        "inside": lambda _: inside(axis, measure),
         "everywhere": lambda points: everywhere(
             points[0], points[1], columns, claim.get("but", ())
         ),
         "flat": lambda points: flat(points, measure, claim["factor"]),
     }
     (kind,) = criteria.keys() & claim.keys()
-    found = Claim(claim["source"], claim["text"], criteria[kind](claim[kind]), measure)
-    printed = published.scores(study.data, found.source, study.methods)
-    return found._replace(published=claim.get("published") or judge(found, printed).measured)
+    return criteria[kind](claim[kind])
 
 
 def judge(claim: Claim, scores: Scores, synthetic: bool = False) -> Finding:
@@ -138,38 +149,31 @@ def higher(better: str, worse: str, measure: str = DENSE_TOP1) -> Callable[[Scor
     return check
 
 
-def best(point: str, measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
-    """Claim that a setting is best: no other is better, and it beats both ends of the axis."""
+def best(point: str, axis: Sequence[str], measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
+    """Claim that a setting of an axis scores higher than every other one."""
 
     def check(scores: Scores) -> Finding:
-        points = _measured(scores, measure, point)
+        points = _measured(scores, measure, axis)
         gaps = {name: difference(points[point], points[name]) for name in points if name != point}
         if not gaps:
             raise _MissingError("other settings")
-        ends = [name for name in (next(iter(points)), list(points)[-1]) if name != point]
-        other = min(gaps, key=lambda name: gaps[name].mean)
-        told = dict.fromkeys((other, *ends))
+        ends = [name for name in (axis[0], axis[-1]) if name != point]
+        told = dict.fromkeys((min(gaps, key=lambda name: gaps[name].mean), *ends))
         text = f"{point}: {_mean(points[point])}; best other {_against(points, gaps, told)}"
-        verdict = _verdict(list(gaps.values()))
-        if verdict in (Verdict.YES, Verdict.UNDECIDED):
-            on_top = all(gap.mean >= 0 for gap in gaps.values())
-            clear = _verdict([gaps[end] for end in ends]) is Verdict.YES
-            verdict = Verdict.YES if on_top and clear else Verdict.UNDECIDED
-        deciding = (name for name in gaps if gaps[name].mean <= 0 or name in ends)
-        return _finding([gaps[name] for name in deciding], text, verdict)
+        return _finding(list(gaps.values()), text)
 
     return check
 
 
-def inside(measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
-    """Claim that the optimum lies between the ends of the axis.
+def inside(axis: Sequence[str], measure: str = DENSE_TOP1) -> Callable[[Scores], Finding]:
+    """Claim that the optimum lies between the ends of an axis.
 
     The best setting inside is chosen by the scores that it is judged by, so that it has to be as
     much clearer as there are settings to choose from.
     """
 
     def check(scores: Scores) -> Finding:
-        points = _measured(scores, measure)
+        points = _measured(scores, measure, axis)
         if len(points) < 3:
             raise _MissingError("at least three settings")
         first, *inner, last = points
@@ -207,32 +211,34 @@ def everywhere(
         verdict = _verdict(gaps)
         if _verdict([mean]) is Verdict.NO:
             verdict = Verdict.NO
-        return _finding(gaps, text, verdict, least=mean.seeds())
+        return _finding(gaps, text, verdict, seeds_of_average=mean.seeds())
 
     return check
 
 
 def flat(points: Sequence[str], measure: str, factor: float) -> Callable[[Scores], Finding]:
-    """Claim that a cost hardly changes: its largest mean is at most `factor` times its least."""
+    """Claim that a cost hardly changes: none is more than `factor` times another."""
 
     def check(scores: Scores) -> Finding:
-        found = _measured(scores, measure)
-        means = {name: summarize(found[name]).mean for name in points if name in found}
-        if len(means) < 2:
-            raise _MissingError(f"two of {', '.join(points)}")
-        ratio = max(means.values()) / min(means.values())
-        text = f"largest / least = {ratio:.2f} (criterion: at most {factor})"
-        return Finding(Verdict.YES if ratio <= factor else Verdict.NO, text, "")
+        found = _measured(scores, measure, points)
+        means = [fmean(series.values()) for series in found.values()]
+        text = f"largest / least = {max(means) / min(means):.2f} (criterion: at most {factor})"
+        allowed = {
+            name: {key: factor * cost for key, cost in found[name].items()} for name in found
+        }
+        gaps = [difference(allowed[one], found[other]) for one, other in permutations(found, 2)]
+        return _finding(gaps, text)
 
     return check
 
 
-def _measured(scores: Scores, measure: str, *needed: str) -> Points:
-    """Return all settings with the runs that they have in common."""
-    points = scores.get(measure, {})
-    missing = [name for name in needed if name not in points]
+def _measured(scores: Scores, measure: str, names: Sequence[str]) -> Points:
+    """Return settings with the runs that they have in common."""
+    known = scores.get(measure, {})
+    missing = [name for name in names if name not in known]
     if missing:
         raise _MissingError(" and ".join(missing))
+    points = {name: known[name] for name in names}
     keys = common_keys(points)
     if not keys:
         raise _MissingError("all settings with the same split and seed")
@@ -240,8 +246,7 @@ def _measured(scores: Scores, measure: str, *needed: str) -> Points:
 
 
 def _compare(scores: Scores, measure: str, better: str, worse: str) -> tuple[Difference, str]:
-    pair = {name: one for name, one in scores.get(measure, {}).items() if name in (better, worse)}
-    points = _measured({measure: pair}, measure, better, worse)
+    points = _measured(scores, measure, (better, worse))
     gap = difference(points[better], points[worse])
     return gap, f"{_mean(points[better])} against {_mean(points[worse])} ({_gap(gap)})"
 
@@ -266,23 +271,26 @@ def _finding(
     text: str,
     verdict: Verdict | None = None,
     chosen_from: int = 1,
-    least: float = 0.0,
+    seeds_of_average: float = 0.0,
 ) -> Finding:
     verdict = verdict or _verdict(gaps, chosen_from)
-    return Finding(verdict, text, _next_step(verdict, gaps, chosen_from, least))
+    return Finding(verdict, text, _next_step(verdict, gaps, chosen_from, seeds_of_average))
 
 
-def _next_step(verdict: Verdict, gaps: Sequence[Difference], chosen_from: int, least: float) -> str:
+def _next_step(
+    verdict: Verdict, gaps: Sequence[Difference], chosen_from: int, seeds_of_average: float
+) -> str:
     """Say how many seeds would decide a claim: one clear loss refutes it, else all must be won.
 
-    The largest of many losses is large by chance, too: `least` is the number for their average.
+    The largest of many losses is large by chance, too: it never takes fewer than their average.
     """
     if verdict in (Verdict.YES, Verdict.NO):
         return ""
     if min(gap.num_runs for gap in gaps) < LEAST_RUNS:
         return THREE_SEEDS
     lost = [gap.seeds(len(gaps)) for gap in gaps if gap.mean <= 0]
-    seeds = max(least, min(lost) if lost else max(gap.seeds(chosen_from) for gap in gaps))
+    needed = min(lost) if lost else max(gap.seeds(chosen_from) for gap in gaps)
+    seeds = max(seeds_of_average, needed)
     return f"about {seeds:.0f} seeds on these splits" if seeds <= MOST_SEEDS else TOO_MANY_SEEDS
 
 

@@ -72,7 +72,7 @@ def _check_settings(folder: Path, settings: Settings) -> None:
         raise RunExistsError(f"{folder} holds a run without its config.yaml: {again}")
     try:
         saved = read_yaml(config.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunExistsError(f"{config} is not valid YAML: {again}") from error
     if not isinstance(saved, dict):
         raise RunExistsError(f"{config} holds no settings: {again}")

@@ -37,7 +37,7 @@ from anticipate.lab.sweep.sweep_tables import (
     summarise,
     summary_table,
 )
-from anticipate.lab.sweep.task import Launcher, State, Task
+from anticipate.lab.sweep.task import Launcher, State, Task, take_lock
 from anticipate.training.loading import read
 from anticipate.training.settings import find_file
 
@@ -63,8 +63,10 @@ def sweep(options: argparse.Namespace) -> None:
     check_data([task.run for task in tasks])
     launcher = _launcher(options, planned[0].run.run_dir)
     for run, _, same_as in planned:
-        if same_as:
-            share_results(run.folder, same_as, run.run_dir)
+        log = take_lock(run.folder) if same_as else None
+        if log and same_as:
+            with log:
+                share_results(run.folder, same_as, run.run_dir)
     notice(f"to do: {len(tasks)} of {len(planned)} runs")
     work(launcher, stages)
     _report(planned, options.json)
@@ -86,7 +88,8 @@ def work(launcher: Launcher, stages: Sequence[list[Task]]) -> None:
         KeyboardInterrupt: Ctrl-C or a signal to end; what ran has been stopped in order.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)
     tasks = [task for stage in stages for task in stage]
     with board(tasks, Console(stderr=True)) as show:
         try:

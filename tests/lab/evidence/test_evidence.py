@@ -1,6 +1,7 @@
 """`anticipate evidence`: its plan, its file, and that the documents say what the file says."""
 
 import json
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -227,6 +228,32 @@ def test_label_studies_that_fail_leave_the_page_without_them(
     assert not list((tmp_path / "runs" / "evidence" / "labels").iterdir())
 
 
+def test_futures_are_those_of_the_weights_that_were_tested(tmp_path, commands):
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").touch()
+    (folder / "metrics.json").write_text('{"scores": {"MixANT": {}}}')
+    assert command._sample(folder, tmp_path)
+    futures = folder / "predictions.h5"
+    futures.touch()
+    assert command._sample(folder, tmp_path)
+    assert len(commands) == 1
+    os.utime(futures, (0, 0))  # sampled before the test: of weights that were trained on
+    assert command._sample(folder, tmp_path)
+    assert [words[0] for words in commands] == ["predict", "predict"]
+
+
+def test_without_a_file_of_known_costs_only_the_estimate_lacks(
+    tmp_path, commands, monkeypatch, capsys
+):
+    plan_of(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / FILE).write_text("<<<<<<< ours")
+    main(["evidence", "run", "--quick"])
+    assert "how long it takes is not known: experiments/evidence.json" in capsys.readouterr().err
+    assert (tmp_path / "evidence" / "evidence.json").is_file()
+
+
 def test_a_data_file_is_used_again_only_where_it_is_the_one(tmp_path, commands, capsys):
     plan_of(tmp_path, labels="one", prepare="synthetic_actions")
     file = tmp_path / "data" / "evidence" / "one.h5"
@@ -242,6 +269,12 @@ def test_a_data_file_is_used_again_only_where_it_is_the_one(tmp_path, commands, 
         file.unlink()
         prepare(["prepare", "synthetic", "--output", str(file), "--videos", "20"])
     plan_of(tmp_path, labels="one")
+    file.with_suffix(".recipe").write_text("synthetic --videos 20")
+    with pytest.raises(SystemExit, match="2"):
+        main(["evidence", "run", "--dry-run"])
+    said = capsys.readouterr().err
+    assert "was made with 'synthetic --videos 20', the plan now says 'synthetic': delete it" in said
+    file.with_suffix(".recipe").unlink()
     (tmp_path / "labels" / "one").mkdir(parents=True)
     main(["evidence", "run", "--dry-run", "--labels", "labels"])
     said = capsys.readouterr().err
@@ -251,15 +284,15 @@ def test_a_data_file_is_used_again_only_where_it_is_the_one(tmp_path, commands, 
 
 def test_dry_run_tells_the_time_and_trains_nothing(tmp_path, commands, monkeypatch, capsys):
     plan_of(tmp_path)
-    main(["evidence", "run", "--quick", "--dry-run", "--jobs", "3"])
+    main(["evidence", "run", "--quick", "--dry-run", "--jobs", "1"])
     assert [words[0] for words in commands] == ["prepare"]
-    assert "evidence: 0 of 0 runs to do, 3 at a time: about 0 min" in capsys.readouterr().err
+    assert "evidence: 0 of 0 runs to do, 1 at a time: about 0 min" in capsys.readouterr().err
     plan = yaml.safe_load((tmp_path / "plan.yaml").read_text())
     plan["labels"]["data"] = "one"
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
     known = read_evidence(ROOT / FILE)["machine"]["seconds_of_work"]
     monkeypatch.setattr(command, "seconds_of_work", lambda: 2 * known)
-    main(["evidence", "run", "--dry-run", "--jobs", "3"])
+    main(["evidence", "run", "--dry-run", "--jobs", "1"])
     said = capsys.readouterr().err
     assert "about 20 min on this machine (20 min of one core)" in said  # twice as slow
 
@@ -296,7 +329,7 @@ def test_tables_do_not_lose_runs_unasked(tmp_path, monkeypatch, make_run, capsys
     with pytest.raises(SystemExit, match="2"):
         main(["evidence", "tables", "e.json"])
     assert (
-        "e.json lacks 1 runs of experiments/evidence.json, such as mixant of dense, split 1, seed 1"
+        "e.json lacks 1 results of experiments/evidence.json, such as mixant of dense, split 1,"
     ) in capsys.readouterr().err
     assert read_evidence(FILE) != found
     main(["evidence", "tables", "e.json", "--replace"])
@@ -338,6 +371,7 @@ EVIDENCE = '{"machine": {"seconds_of_work": %s}, "parts": %s, "claims": [], "lab
             "e.json holds a run without cpu_seconds, run, scores, seed, split: {'run': 'x'}",
         ),
         (None, ["run", "--labels", "nowhere"], "--labels nowhere: no such folder"),
+        (None, ["run", "--jobs", "9999"], "--jobs 9999: this machine gives"),
     ],
 )
 def test_mistakes_are_one_line(content, words, message, tmp_path, commands, capsys):

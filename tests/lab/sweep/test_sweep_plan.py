@@ -58,7 +58,7 @@ def test_what_runs_start_from_is_trained_too_unless_it_is_finished(tmp_path, mon
     assert names("d.yaml") == ["d"]
     done = Path("runs/b/split_2/seed_7")
     done.mkdir(parents=True)
-    (done / "metrics.json").write_text('{"scores": {}}')
+    (done / "metrics.json").write_text('{"scores": {"a": {}}}')
     assert names("c.yaml") == ["c"]
 
 
@@ -101,12 +101,22 @@ def test_runs_are_trained_resumed_or_left_alone(folders):
     assert steps([new, empty, unborn, begun, done]) == [*["train"] * 3, "resume", "finished"]
 
 
-@pytest.mark.parametrize("text", ["", '{"scores": {', "[]", "3"])
+@pytest.mark.parametrize(
+    "text", ["", '{"scores": {', "[]", "3", '{"scores": {}}', '{"scores": null}', "[" * 9999]
+)
 def test_a_run_with_damaged_scores_is_tested_again(folders, text):
     run = folders.run("a")
     folders.finish(run)
     (run.folder / "metrics.json").write_text(text)
     assert steps([run]) == ["resume"]
+
+
+def test_a_run_with_settings_that_are_no_text_is_named(folders):
+    run = folders.run("a")
+    folders.finish(run)
+    (run.folder / "config.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(RunExistsError, match=r"config.yaml is not valid YAML: remove"):
+        steps([run])
 
 
 def test_runs_with_equal_settings_are_trained_once(folders):
