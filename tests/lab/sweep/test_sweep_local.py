@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from anticipate.errors import ConfigError
 from anticipate.lab.sweep.local import THREADS, LocalLauncher, Machine, shares
-from anticipate.lab.sweep.run_sweep import board, task_table
+from anticipate.lab.sweep.run_sweep import board, task_table, work
 from anticipate.lab.sweep.task import Task, take_lock
 
 STAND_IN = """
@@ -155,3 +156,12 @@ def test_on_a_terminal_one_table_counts_what_waits(task):
         show()
     assert "0 of 2 runs done, 1 waiting" in console.file.getvalue()
     assert task_table([one, two]).row_count == 1
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        work(LocalLauncher([{}]), [])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
