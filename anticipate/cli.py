@@ -24,14 +24,20 @@ COMMANDS = {
     "test": (_TRAINING, "score a checkpoint by the protocol of its data set"),
     "predict": (_TRAINING, "write a checkpoint's predictions to one HDF5 file"),
     "convert": ("anticipate.lab.convert:main", "make a checkpoint of weights from other code"),
-    "stream": ("anticipate.lab.stream:main", "show what AGA expects next along a video"),
+    "stream": (
+        "anticipate.lab.stream:main",
+        "show what a short-term model expects next along a video",
+    ),
     "score": ("anticipate.protocol.score:main", "score any predictions file by the protocol"),
     "export": ("anticipate.protocol.challenge:main", "files for the EPIC-Kitchens challenge"),
     "sweep": ("anticipate.lab.sweep.sweep_command:main", "many experiments, splits and seeds"),
     "ablations": ("anticipate.lab.ablations:main", "sweep the studies of the papers, and report"),
     "explain": ("anticipate.lab.explain.explain_command:main", "what a trained network does"),
     "report": ("anticipate.lab.report.report_command:main", "tables, figures, verdicts of runs"),
-    "evidence": ("anticipate.lab.evidence.evidence_command:main", "what the suite shows, anew"),
+    "evidence": (
+        "anticipate.lab.evidence.evidence_command:main",
+        "check the papers' claims without real features",
+    ),
     "benchmark": ("anticipate.lab.benchmark.benchmark_command:main", "measure speed and memory"),
     "demo": ("anticipate.lab.demo:main", "train, sample and score MixANT on synthetic data"),
 }
