@@ -18,7 +18,14 @@ from anticipate.catalog import class_at
 from anticipate.console import notice
 from anticipate.errors import ConfigError
 from anticipate.protocol.measures import EVERYWHERE, MAIN_MEASURES, is_measure
-from anticipate.training.settings import RECIPES, Settings, current_path, read_yaml, run_name
+from anticipate.training.settings import (
+    RECIPES,
+    Settings,
+    beside,
+    current_path,
+    read_yaml,
+    run_name,
+)
 
 STUDY_FILE = "study.yaml"
 ABLATIONS = Path("experiments/ablations")
@@ -124,7 +131,7 @@ def read_study(path: Path) -> Study:
         folder=path.parent,
         **{
             **content,
-            "parent": (path.parent / content["parent"]).resolve(),
+            "parent": beside(path, content["parent"]).resolve(),
             "points": points,
             "claims": tuple(content["claims"]),
             "usage": tuple(map(str, content["usage"])),
@@ -190,7 +197,7 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{path}: {key} is {content[key]!r}, expected {kind.__name__} (quote numbers)"
             )
-    if not (path.parent / content["parent"]).is_file():
+    if not beside(path, content["parent"]).is_file():
         raise ConfigError(f"{path}: no file {content['parent']}, which it names as its parent")
     if not all(isinstance(claim, Mapping) for claim in content["claims"]):
         raise ConfigError(

@@ -184,11 +184,23 @@ def find_file(path: Path) -> Path:
     return shipped if not path.exists() and shipped.exists() else path
 
 
+def beside(path: Path, name: str) -> Path:
+    """Return the file that another one names relative to itself.
+
+    Where there is none, it is the one at the same place among the package's recipes, so that
+    `experiments/mine.yaml` of any folder extends `mixant_breakfast.yaml`.
+    """
+    here = path.parent / name
+    shipped = find_file(Path(os.path.relpath(here)))
+    return shipped if shipped.is_relative_to(RECIPES) else here
+
+
 def config_chain(path: Path, profile: str | None = None) -> list[Path]:
     """Return the ancestors of a configuration file, oldest first, then the file itself.
 
     Args:
-        path: A YAML file; its key `extends` names one parent or a list, relative to the file.
+        path: A YAML file; its key `extends` names one parent or a list, relative to the file (see
+            `beside`).
         profile: Name of a profile, whose file comes right after the last file that lists it.
 
     Raises:
@@ -202,7 +214,7 @@ def config_chain(path: Path, profile: str | None = None) -> list[Path]:
     for place in range(len(chain), 0, -1):
         profiles = _profiles(chain[place - 1])
         if profile in profiles:
-            file = chain[place - 1].parent / profiles[profile]
+            file = beside(chain[place - 1], profiles[profile])
             if not file.is_file():
                 raise ConfigError(f"no configuration file {file} (a profile of {chain[place - 1]})")
             smaller = _chain(file, ())
@@ -413,7 +425,7 @@ def _chain(path: Path, children: tuple[Path, ...]) -> list[Path]:
         circle = (*children[children.index(path) :], path)
         names = " -> ".join(os.path.relpath(child, path.parent) for child in circle)
         raise ConfigError(f"circular extends in {path.parent}: {names}; remove one of these lines")
-    chains = (_chain(path.parent / name, (*children, path)) for name in _parents(path, children))
+    chains = (_chain(beside(path, name), (*children, path)) for name in _parents(path, children))
     return [*dict.fromkeys(ancestor for chain in chains for ancestor in chain), path]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anticipate.errors import ConfigError
-from anticipate.training.settings import config_chain, expand
+from anticipate.training.settings import RECIPES, config_chain, expand
 
 
 @pytest.fixture
@@ -62,6 +62,17 @@ def test_parents_shared_by_two_parents_are_read_once(files):
     (files / "both.yaml").write_text("extends: [left.yaml, right.yaml]\n")
     chain = config_chain(files / "both.yaml")
     assert [path.name for path in chain] == ["base.yaml", "left.yaml", "right.yaml", "both.yaml"]
+
+
+def test_outside_a_clone_files_extend_the_recipes_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    own = Path("experiments/mine.yaml")
+    own.write_text("extends: mixant_breakfast.yaml\n")
+    shipped = config_chain(RECIPES / "experiments" / "mixant_breakfast.yaml")
+    assert config_chain(own) == [*shipped, own.resolve()]
+    (tmp_path / "experiments" / "mixant_breakfast.yaml").write_text("seed_everything: 3\n")
+    assert [path.name for path in config_chain(own)] == ["mixant_breakfast.yaml", "mine.yaml"]
 
 
 def test_profiles_without_names_are_refused(files):
