@@ -87,9 +87,9 @@ def work(launcher: Launcher, stages: Sequence[list[Task]]) -> None:
     Raises:
         KeyboardInterrupt: Ctrl-C or a signal to end; what ran has been stopped in order.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)
+    under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    for number in (signal.SIGINT, signal.SIGTERM, *(() if under_nohup else (signal.SIGHUP,))):
+        signal.signal(number, signal.default_int_handler)
     tasks = [task for stage in stages for task in stage]
     with board(tasks, Console(stderr=True)) as show:
         try:

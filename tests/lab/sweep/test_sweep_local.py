@@ -158,10 +158,14 @@ def test_on_a_terminal_one_table_counts_what_waits(task):
     assert task_table([one, two]).row_count == 1
 
 
-def test_a_signal_that_nohup_ignores_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def test_nohup_is_respected_and_a_job_in_the_background_can_be_stopped():
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
     try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         work(LocalLauncher([{}]), [])
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
