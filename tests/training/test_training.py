@@ -161,6 +161,7 @@ ANY_LENGTH = ("--model.lr_schedule=plateau", "--model.warmup_steps=0", "--model.
 def ctrl_c_once_there_is(path):
     """Interrupt this process, as a terminal does, as soon as a file is there."""
     ended = threading.Event()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # none in the background
 
     def watch():
         while not ended.wait(0.1):
